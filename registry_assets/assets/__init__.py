@@ -1,0 +1,1 @@
+"""The assets: one module each, a thin face on a task manager."""

@@ -1,0 +1,1 @@
+"""The job logic: how one job of one publication goes from task to task. No dagster."""

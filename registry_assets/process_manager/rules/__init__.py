@@ -1,0 +1,1 @@
+"""The rules, as pure functions: no input or output, no clock, no database."""

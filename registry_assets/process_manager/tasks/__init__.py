@@ -1,0 +1,1 @@
+"""The task managers: how each kind of task is run, watched and wiped."""

@@ -1,0 +1,1 @@
+"""Collecting: the backends that run crawls, and the one reader of crawl logs."""

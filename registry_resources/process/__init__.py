@@ -1,0 +1,1 @@
+"""Processing: the backends that merge what was collected into compiled releases."""
