@@ -1,0 +1,41 @@
+# The project's commands. `make` alone lists them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+
+export REGISTRY_HOME ?= $(CURDIR)/var
+export DAGSTER_HOME ?= $(REGISTRY_HOME)/dagster
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo dev test lint bench clean
+
+help: ## List the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Install the registry and its tools into .venv
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install ## Publish four invented publications, from their sources to downloads
+	$(BIN)/python examples/demo.py
+
+dev: install ## Open Dagit on http://127.0.0.1:3000 with the demo's publications
+	$(BIN)/python -m registry_assets.cli dev
+
+test: install ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: install ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install ## Compare the exporter with the plain way
+	$(BIN)/python benchmarks/bench_exporter.py
+
+clean: ## Remove what the commands above made
+	rm -rf $(VENV) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

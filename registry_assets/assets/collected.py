@@ -1,0 +1,49 @@
+"""The asset `collected`: the files that a crawl retrieved. Starts a job."""
+
+from typing import Any
+
+import dagster as dg
+
+from registry_assets import metadata as md
+from registry_assets.assets.step import GROUP, OWNERS, Done, Registry, notes_table, perform
+from registry_assets.partitions import PUBLICATIONS
+from registry_resources.database import Task
+
+
+@dg.asset(
+    partitions_def=PUBLICATIONS,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"python", "scrapy", "json"},
+    code_version="1",
+    pool="crawl",
+    description=(
+        "The files that a crawl retrieved from the publisher, as they came.\n\n"
+        "Materialising it starts a **new job** for the publication. It fails if the crawl didn't finish, stopped "
+        "prematurely, retrieved nothing, or if more than 15% of its requests went wrong."
+    ),
+)
+def collected(context: dg.AssetExecutionContext, registry: Registry) -> dg.MaterializeResult[Any]:
+    """Crawl the publication."""
+    return perform(context, registry, Task.Type.COLLECT, _describe)
+
+
+def _describe(done: Done) -> dg.MaterializeResult[Any]:
+    context = done.job.context
+    store = done.services.settings.files_store
+    return dg.MaterializeResult(
+        metadata={
+            "publication": done.job.collection.title,
+            "job": done.job.id,
+            "files": int(context.get("files") or 0),
+            "size": md.size(int(context.get("bytes") or 0)),
+            "bytes": int(context.get("bytes") or 0),
+            "error rate": round(float(context.get("collect_error_rate") or 0), 4),
+            "spider": str(context.get("spider") or ""),
+            "data version": str(context.get("data_version") or ""),
+            "crawl log": dg.MetadataValue.path(str(context.get("scrapy_log") or "")),
+            "folder": dg.MetadataValue.path(str(store / str(context.get("directory") or ""))),
+            "notes": notes_table(done, Task.Type.COLLECT),
+        },
+        data_version=dg.DataVersion(f"{done.job.id}-{context.get('data_version')}"),
+    )

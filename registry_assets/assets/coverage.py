@@ -1,0 +1,60 @@
+"""The asset `coverage`: which fields are filled, and how often."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from registry_assets import metadata as md
+from registry_assets.assets.exported import exported
+from registry_assets.assets.step import GROUP, OWNERS, Done, Registry, export_of, perform
+from registry_assets.partitions import PUBLICATIONS
+from registry_resources.database import Job, Task
+
+
+@dg.asset(
+    deps=[exported],
+    partitions_def=PUBLICATIONS,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"rust", "json"},
+    code_version="1",
+    description=(
+        "How often each **field** is filled in the compiled releases, and how many tenders, awards, contracts, "
+        "documents and so on there are (`coverage.json`)."
+    ),
+)
+def coverage(context: dg.AssetExecutionContext, registry: Registry) -> dg.MaterializeResult[Any]:
+    """Measure the export."""
+    return perform(context, registry, Task.Type.COVERAGE, _describe)
+
+
+def _describe(done: Done) -> dg.MaterializeResult[Any]:
+    job = done.job
+    counts = {name.removesuffix("_count"): getattr(job, name) or 0 for name in Job.COUNTS}
+    fields = field_table(job.coverage or {})
+    return dg.MaterializeResult(
+        metadata={
+            "publication": job.collection.title,
+            "job": job.id,
+            "ocids": (job.coverage or {}).get("/ocid", 0),
+            "fields": len(fields),
+            **{name.replace("_", " "): counts[name] for name in ("tenders", "awards", "contracts", "parties")},
+            "counts": md.counts(counts, label="objects"),
+            "field coverage": md.table(fields, {"field": "string", "values": "int", "per release": "float"}),
+            "file": dg.MetadataValue.path(str(export_of(done).path / "coverage.json")),
+        },
+        data_version=dg.DataVersion(export_of(done).sha256("coverage.json")),
+    )
+
+
+def field_table(coverage: Mapping[str, int]) -> list[Mapping[str, md.Cell]]:
+    """The fields as people name them, most often filled first, with how often per release.
+
+    Args:
+        coverage: the number of non-empty values, by path: `""` is a line, a trailing `/` an object, `[]` an element.
+    """
+    releases = coverage.get("/", 0) or 1
+    fields = [(path, n) for path, n in coverage.items() if path and not path.endswith(("/", "[]"))]
+    fields.sort(key=lambda item: (-item[1], item[0]))
+    return [{"field": path.removeprefix("/"), "values": n, "per release": n / releases} for path, n in fields]

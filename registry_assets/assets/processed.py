@@ -1,0 +1,58 @@
+"""The asset `processed`: one compiled release for each contracting process."""
+
+from typing import Any
+
+import dagster as dg
+
+from registry_assets import metadata as md
+from registry_assets.assets.collected import collected
+from registry_assets.assets.step import GROUP, OWNERS, Done, Registry, notes_table, perform, version
+from registry_assets.partitions import PUBLICATIONS
+from registry_resources.database import Task
+
+
+@dg.asset(
+    deps=[collected],
+    partitions_def=PUBLICATIONS,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"python", "json"},
+    code_version="1",
+    description=(
+        "The releases of each contracting process (each `ocid`), merged into one **compiled release**.\n\n"
+        "Works on the files of the latest job that has collected. What can't be merged is left out, counted and noted."
+    ),
+)
+def processed(context: dg.AssetExecutionContext, registry: Registry) -> dg.MaterializeResult[Any]:
+    """Merge what was collected."""
+    return perform(context, registry, Task.Type.PROCESS, _describe)
+
+
+def _describe(done: Done) -> dg.MaterializeResult[Any]:
+    job = done.job
+    counts: dict[str, int] = job.context.get("process_counts") or {}
+    skipped = sum(n for name, n in counts.items() if name.startswith("skipped_"))
+    return dg.MaterializeResult(
+        metadata={
+            "publication": job.collection.title,
+            "job": job.id,
+            "dagster/row_count": counts.get("compiled_releases", 0),
+            "compiled releases": counts.get("compiled_releases", 0),
+            "releases": counts.get("releases", 0),
+            "skipped": skipped,
+            "release dates": md.date_range(job.date_from, job.date_to),
+            "ocid prefix": job.ocid_prefix or "",
+            "license": _link(job.license),
+            "publication policy": _link(job.publication_policy),
+            "counts": md.counts(counts, label="what"),
+            "notes": notes_table(done, Task.Type.PROCESS),
+        },
+        data_version=version(job, Task.Type.PROCESS),
+    )
+
+
+def _link(url: str | None) -> dg.MetadataValue[Any]:
+    # A publisher's text: only what is plainly a web address becomes a link.
+    if url and url.startswith(("http://", "https://")):
+        return dg.MetadataValue.url(url)
+    return dg.MetadataValue.text(url or "")

@@ -1,0 +1,120 @@
+"""`registry run`: refreshes publications from the command line, the same way as from Dagit, with progress.
+
+Does not belong here: what a run does (`registry_assets.assets`). Dagster is imported when the command runs, since that
+takes seconds that other commands need not spend.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry_resources.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+ASSETS = ("collected", "processed", "exported", "coverage", "flattened", "published")
+
+
+@click.command()
+@click.argument("key")
+@click.option(
+    "--select",
+    metavar="ASSETS",
+    help="Materialise only these, such as `flattened`, `flattened+` (with what follows) or `coverage,flattened`.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def run(key: str, select: str | None, as_json: bool) -> None:
+    """Refresh the publication KEY: collect, compile, export, measure, flatten and publish it.
+
+    With --select, only some of that, on the latest job that has come far enough. The run is recorded where Dagit
+    shows it (DAGSTER_HOME). Ends with exit code 0 only if everything succeeded.
+    """
+    from registry_assets.commands.run_display import Display  # noqa: PLC0415 (see the module's docstring)
+
+    with Display(key, as_json=as_json) as display:
+        outcome = _execute(key, select, display)
+    if as_json:
+        click.echo(json.dumps(outcome, ensure_ascii=False))
+    else:
+        display.conclude(outcome)
+    sys.exit(0 if outcome["success"] else 1)
+
+
+def _execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
+    import dagster as dg  # noqa: PLC0415 (see the module's docstring)
+
+    from registry_assets.definitions import build_defs  # noqa: PLC0415
+    from registry_assets.partitions import NAME, sync_partitions  # noqa: PLC0415
+    from registry_assets.reporting import ReportingResource  # noqa: PLC0415
+    from registry_resources.dagster_resources import DatabaseResource, SettingsResource  # noqa: PLC0415
+
+    database = DatabaseResource().open(SettingsResource().read())
+    try:
+        with open_instance() as instance:
+            sync_partitions(instance, database)
+            if not instance.has_dynamic_partition(NAME, key):
+                raise ConfigurationError(
+                    f"{key}: the catalogue has no such publication. `registry list` shows those it has; "
+                    f"add it to the catalogue file and run `registry sync`."
+                )
+            defs = build_defs({"reporting": ReportingResource.to(display)})
+            job = defs.resolve_job_def("refresh")
+            keys = _selected(defs, select)
+            result = job.execute_in_process(
+                instance=instance,
+                partition_key=key,
+                asset_selection=[dg.AssetKey(name) for name in keys],
+                raise_on_error=False,
+            )
+            failures = [
+                event.step_failure_data.user_failure_data.description
+                if event.step_failure_data.user_failure_data
+                else (event.step_failure_data.error.message if event.step_failure_data.error else "unknown error")
+                for event in result.get_step_failure_events()
+            ]
+            done = [e.asset_key.to_user_string() for e in result.get_asset_materialization_events() if e.asset_key]
+            return {
+                "publication": key,
+                "success": result.success,
+                "run_id": result.run_id,
+                "materialised": done,
+                "failures": [str(text).strip() for text in failures],
+            }
+    finally:
+        database.dispose()
+
+
+def _selected(defs: Any, select: str | None) -> list[str]:
+    import dagster as dg  # noqa: PLC0415 (see the module's docstring)
+
+    if not select:
+        return list(ASSETS)
+    try:
+        selection = dg.AssetSelection.from_string(" or ".join(part.strip() for part in select.split(",")))
+        chosen = {key.to_user_string() for key in selection.resolve(defs.resolve_asset_graph())}
+    except Exception as e:
+        raise click.BadParameter(f"{select!r} is no selection of assets. The assets are {', '.join(ASSETS)}.") from e
+    return [name for name in ASSETS if name in chosen]
+
+
+def open_instance() -> DagsterInstance:
+    """Return Dagster's instance, which remembers runs.
+
+    Raises:
+        ConfigurationError: if DAGSTER_HOME is not set to a folder.
+    """
+    from dagster import DagsterInstance  # noqa: PLC0415 (see the module's docstring)
+
+    home = os.environ.get("DAGSTER_HOME")
+    if not home or not os.path.isabs(home) or not os.path.isdir(home):  # noqa: PTH117, PTH112 (as Dagster checks it)
+        raise ConfigurationError(
+            f"DAGSTER_HOME is {home or 'not set'}. Set it to the absolute path of the folder where Dagster keeps its "
+            f"runs, with a dagster.yaml in it (see deploy/)."
+        )
+    return DagsterInstance.get()

@@ -1,0 +1,198 @@
+"""Which job a run works on, and how job and task rows change (JOB-*).
+
+Belongs here: every write to the status, result, note and times of jobs and tasks.
+Does not belong here: when to write them (`driver.py`), or anything of Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from registry_resources.database import JOB_TASKS_PLAN, Collection, Database, Job, Task, collection_by_key, utcnow
+from registry_resources.database.choices import JobResult, TaskResult, TaskType
+from registry_resources.exceptions import ConfigurationError, LockFileError, UnexpectedError
+from registry_resources.redaction import redact
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """The run that asks for a job.
+
+    Attributes:
+        run_id: the run's id.
+        root_run_id: the id of the run that it retries, or its own.
+        collects: whether the run selects `collected`, so that it may start a job.
+    """
+
+    run_id: str
+    root_run_id: str
+    collects: bool
+
+
+def find_job(
+    database: Database, key: str, stage: TaskType | None, run: RunIdentity, alive: Callable[[str], bool]
+) -> int:
+    """Return the id of the job that a run's step works on.
+
+    That is the job of this run, or of the run it retries; else, if the run collects, a new job; else the latest job
+    whose earlier tasks succeeded.
+
+    Args:
+        database: the registry's database.
+        key: the publication's key.
+        stage: the kind of task, or None for publishing, which comes after all of them.
+        run: the run that asks.
+        alive: tells, of a run id, whether that run still goes on.
+
+    Raises:
+        ConfigurationError: if the catalogue has no such publication.
+        LockFileError: if the run would start a job while another run works on one of this publication.
+        UnexpectedError: if no job has come far enough.
+    """
+    with database.session() as session:
+        collection = collection_by_key(session, key)
+        if collection is None:
+            raise ConfigurationError(
+                f"{key}: the catalogue has no such publication. Add it to the catalogue file and run `registry sync`."
+            )
+        job = _job_of_run(session, collection, stage, run)
+        if job is None and run.collects and stage == JOB_TASKS_PLAN[0]:
+            job = _start_job(session, collection, run, alive)
+        if job is None:
+            job = _latest_eligible(session, collection, stage)
+        return job.id
+
+
+def _job_of_run(session: Session, collection: Collection, stage: TaskType | None, run: RunIdentity) -> Job | None:
+    for run_id in dict.fromkeys((run.run_id, run.root_run_id)):
+        job = session.scalar(select(Job).where(Job.run_id == run_id, Job.collection_id == collection.id))
+        if job is None:
+            continue
+        # A run that is executed again as a whole, after it had collected, means to collect again.
+        again = run_id != run.run_id and stage == JOB_TASKS_PLAN[0] and job.task(stage).result == Task.Result.OK
+        return None if again else job
+    return None
+
+
+def _start_job(session: Session, collection: Collection, run: RunIdentity, alive: Callable[[str], bool]) -> Job:
+    open_job = session.scalar(
+        select(Job).where(Job.collection_id == collection.id, Job.status != Job.Status.COMPLETED)
+    )
+    if open_job is not None:
+        if open_job.run_id and alive(open_job.run_id):
+            raise LockFileError(
+                f"{collection.key}: job {open_job.id} is running (run {open_job.run_id}). "
+                f"Wait until it ends, or terminate that run, then start again."
+            )
+        open_job.complete(Job.Result.CANCELLED, "Superseded: a new job was started after its run had ended")
+        session.flush()
+    taken = session.scalar(select(Job.id).where(Job.run_id == run.root_run_id)) is not None
+    job = Job.plan(collection, run_id=run.run_id if taken else run.root_run_id)
+    session.add(job)
+    session.flush()
+    return job
+
+
+def _latest_eligible(session: Session, collection: Collection, stage: TaskType | None) -> Job:
+    earlier = JOB_TASKS_PLAN[: JOB_TASKS_PLAN.index(stage)] if stage else JOB_TASKS_PLAN
+    jobs = session.scalars(select(Job).where(Job.collection_id == collection.id).order_by(Job.id.desc()))
+    for job in jobs:
+        if all(job.task(kind).result == Task.Result.OK for kind in earlier):
+            return job
+    raise UnexpectedError(
+        f"{collection.key}: no job has come as far as {stage or 'publishing'}, which needs "
+        f"{', '.join(earlier)} to have succeeded. Materialise `collected` and what follows it."
+    )
+
+
+def job_of_run(session: Session, *run_ids: str) -> Job | None:
+    """Return the job of the first of these runs that has one."""
+    for run_id in run_ids:
+        if job := session.scalar(select(Job).where(Job.run_id == run_id)):
+            return job
+    return None
+
+
+def load_task(session: Session, task_id: int) -> Task:
+    """Return the task with its job, the job's tasks, and the publication with its settings bundle."""
+    return (
+        session.scalars(
+            select(Task)
+            .where(Task.id == task_id)
+            .options(
+                joinedload(Task.job).options(
+                    joinedload(Job.tasks), joinedload(Job.collection).joinedload(Collection.settings_bundle)
+                )
+            )
+        )
+        .unique()
+        .one()
+    )
+
+
+def begin_task(session: Session, task_id: int) -> bool:
+    """Record that a task starts (JOB-09), or that a new attempt goes on with one that never ended.
+
+    A job that had failed or was cancelled is taken up again; one that had succeeded stays so, whatever comes of this,
+    as its version is published. Of other jobs, later tasks are planned again: what they made came from what is now
+    replaced.
+
+    Returns:
+        Whether it goes on.
+
+    Raises:
+        LockFileError: if another job of the publication is incomplete, so that this one can't be taken up again.
+    """
+    task = load_task(session, task_id)
+    job = task.job
+    resumed = task.status == Task.Status.RUNNING
+    start = task.start if resumed else None
+    task.initiate(start)
+    task.heartbeat = utcnow()
+    if job.status == Job.Status.PLANNED:
+        job.initiate()
+    elif job.is_unsuccessful:
+        _refuse_if_another_is_open(session, job)
+        job.initiate(job.start)
+    if not job.is_successful:
+        for later in job.tasks:
+            if later.order > task.order:
+                later.status, later.result, later.note = Task.Status.PLANNED, "", ""
+                later.start = later.end = None
+    return resumed
+
+
+def _refuse_if_another_is_open(session: Session, job: Job) -> None:
+    other = session.scalar(
+        select(Job.id).where(
+            Job.collection_id == job.collection_id, Job.status != Job.Status.COMPLETED, Job.id != job.id
+        )
+    )
+    if other is not None:
+        raise LockFileError(
+            f"{job.collection.key}: job {job.id} can't be taken up again while job {other} is incomplete. "
+            f"Wait until that job ends, or terminate its run."
+        )
+
+
+def store_hindrance(session: Session, task_id: int, note: str) -> None:
+    """Record what keeps a running task from getting on for now, or, if blank, that nothing does (JOB-10, JOB-13)."""
+    task = session.get_one(Task, task_id)
+    if task.note != note:
+        task.note, task.result = note, Task.Result.FAILED if note else ""
+
+
+def end_task(session: Session, task_id: int, result: TaskResult, note: str = "") -> None:
+    """Record how a task ended."""
+    session.get_one(Task, task_id).complete(result, redact(note))
+
+
+def end_job(session: Session, job_id: int, result: JobResult, note: str = "") -> None:
+    """Record how a job ended. A job that had succeeded before stays so: its version is published."""
+    job = session.get_one(Job, job_id)
+    if not job.is_successful:
+        job.complete(result, redact(note))

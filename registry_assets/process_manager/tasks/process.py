@@ -1,0 +1,83 @@
+"""The process task: merges what was collected into compiled releases (PRO-*).
+
+Does not belong here: how merging is done (`registry_resources.process`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from registry_assets.process_manager.progress import Progress
+from registry_assets.process_manager.util import TaskManager
+from registry_resources.database import Job, Task
+from registry_resources.database.choices import TaskStatus
+from registry_resources.process.backend import ProcessMetadata, ProcessProgress, ProcessState
+
+RESTARTS = 2
+"""How often a worker that died is started anew within one attempt of the task."""
+
+
+class ProcessTask(TaskManager):
+    """Runs the process backend, and copies what it found to the job."""
+
+    final_output: ClassVar[bool] = False
+    _progress = ProcessProgress(ProcessState.WAITING)
+    _restarts = 0
+
+    def run(self) -> None:
+        """Begin merging: anew, unless an attempt that never ended is still at it."""
+        if not self.resume:
+            self.services.process.wipe(self.process_job)
+        self.services.process.start(self.process_job)
+
+    def get_status(self) -> tuple[TaskStatus, str | None]:
+        """Where merging is; once it is complete, its metadata and notes are written to the job (PRO-04, PRO-06)."""
+        self._progress = progress = self.services.process.status(self.process_job)
+        match progress.state:
+            case ProcessState.RUNNING:
+                return Task.Status.RUNNING, None
+            case ProcessState.WAITING:
+                return self._restart()
+            case ProcessState.FAILED:
+                self.replace_notes(self.services.process.notes(self.process_job))
+                return Task.Status.COMPLETED, progress.reason
+            case ProcessState.COMPLETED:
+                self.replace_notes(self.services.process.notes(self.process_job))
+                metadata = self.services.process.metadata(self.process_job)
+                self.update_job(lambda job: _describe(job, metadata))
+                return Task.Status.COMPLETED, None
+
+    def _restart(self) -> tuple[TaskStatus, str | None]:
+        """Start a worker that died anew; after that, give up."""
+        if self._restarts == RESTARTS:
+            return Task.Status.COMPLETED, (
+                f"The worker that merges releases died {RESTARTS + 1} times without a result. The machine may be "
+                f"short of memory: look at its system log, then materialise `processed` again"
+            )
+        self._restarts += 1
+        self.services.process.start(self.process_job)
+        return Task.Status.WAITING, None
+
+    def progress(self) -> Progress:
+        """Files read, then ocids merged."""
+        p = self._progress
+        total = f" of {p.total:,}" if p.total else ""
+        return Progress(self.key, self.task.type, f"{p.phase} {p.done:,}{total}".strip(), p.done, p.total)
+
+    def cancel(self) -> None:
+        """End merging, and delete what it made."""
+        self.services.process.cancel(self.process_job)
+        self.wipe()
+
+    def wipe(self) -> None:
+        """Delete the compiled releases from where they were made, even if the task never started (PRO-10)."""
+        self.services.process.wipe(self.process_job)
+
+
+def _describe(job: Job, metadata: ProcessMetadata) -> None:
+    job.date_from = metadata.date_from
+    job.date_to = metadata.date_to
+    job.ocid_prefix = metadata.ocid_prefix
+    job.license = metadata.license
+    job.publication_policy = metadata.publication_policy
+    job.context["process_counts"] = dict(metadata.counts)

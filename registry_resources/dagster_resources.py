@@ -1,0 +1,56 @@
+"""The resource classes: how assets and sensors get at the database and at the backends.
+
+Each reads the environment when it is used, so that the code location loads whatever is missing, and the one that is
+missing is told in the run that needs it. Does not belong here: the backends themselves.
+"""
+
+from dagster import ConfigurableResource
+
+from registry_resources.collect.backend import CollectBackend
+from registry_resources.collect.scrapy import ScrapyBackend
+from registry_resources.database import Database
+from registry_resources.process.backend import ProcessBackend
+from registry_resources.process.local import LocalProcess
+from registry_resources.settings import Settings
+
+
+class SettingsResource(ConfigurableResource["SettingsResource"]):
+    """The registry's settings, from environment variables."""
+
+    def read(self) -> Settings:
+        """Return them.
+
+        Raises:
+            ConfigurationError: if a value can't be used.
+        """
+        return Settings.from_env()
+
+
+class DatabaseResource(ConfigurableResource["DatabaseResource"]):
+    """The registry's own database: the catalogue, jobs and tasks (`DATABASE_URL`)."""
+
+    def open(self, settings: Settings) -> Database:
+        """Return it. The caller disposes of it.
+
+        Raises:
+            ConfigurationError: if it is not there, or its schema is not this version's.
+        """
+        database = Database(settings.database_url)
+        database.check_current()
+        return database
+
+
+class CollectResource(ConfigurableResource["CollectResource"]):
+    """Where crawls run: Scrapy on this machine."""
+
+    def backend(self, settings: Settings) -> CollectBackend:
+        """Return the backend that the settings ask for."""
+        return ScrapyBackend(settings)
+
+
+class ProcessResource(ConfigurableResource["ProcessResource"]):
+    """Where releases are merged: worker processes on this machine."""
+
+    def backend(self, settings: Settings) -> ProcessBackend:
+        """Return the backend that the settings ask for."""
+        return LocalProcess(settings)
