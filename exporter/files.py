@@ -126,6 +126,12 @@ def delete(path: Path) -> None:
         os.rmdir(path)  # noqa: PTH106
 
 
+def delete_if_possible(path: Path) -> None:
+    """Delete a temporary file after a failure. If that fails too, the next `begin_stage` will do it."""
+    with contextlib.suppress(OSError):
+        delete(path)
+
+
 @contextlib.contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
     """Give a temporary path to write a file to. On success it gets its final name, synced; on failure it is removed.
@@ -139,8 +145,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
         sync_file(temporary)
         replace(temporary, final)
     except BaseException:
-        with contextlib.suppress(OSError):
-            delete(temporary)
+        delete_if_possible(temporary)
         raise
     sync_directory(final.parent)
 

@@ -52,6 +52,7 @@ class FileEntry(_Model):
     tables: Count = Field(default_factory=dict, description="The rows of each table in it, if it holds several.")
     rows: int = Field(ge=0, description="Releases (jsonl), rows of all tables in it, or paths (coverage).")
     bytes: int = Field(ge=0)
+    uncompressed: int | None = Field(default=None, ge=0, description="Bytes after decompression (jsonl).")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -109,6 +110,13 @@ def library_versions(*distributions: str) -> dict[str, str]:
     return {name: metadata.version(name) for name in sorted(distributions)}
 
 
+def _own_version() -> dict[str, str]:
+    try:
+        return {"exporter": metadata.version("ocds-data-registry")}
+    except metadata.PackageNotFoundError:  # used from a checkout that is not installed
+        return {}
+
+
 def read(directory: Path) -> Manifest | None:
     """Read a directory's manifest. None if it has none.
 
@@ -157,7 +165,7 @@ def _write(target: Export, parts: Mapping[str, Any]) -> Manifest:
         missing=sorted(parts["missing"], key=lambda entry: (entry.name, entry.reason_code)),
         counts=dict(sorted(counts.items())),
         stages=stages,
-        versions={"python": platform.python_version(), "pydantic": metadata.version("pydantic")},
+        versions={"python": platform.python_version(), **_own_version()},
     )
     disk.write_atomically(target.directory / MANIFEST, manifest.to_bytes())
     return manifest
