@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 
 from registry_resources.exceptions import UnexpectedError
+from registry_resources.redaction import redact
 
 # The arguments of each spider, with what they mean. The first one is required.
 SPIDERS: Mapping[str, Mapping[str, str]] = {
@@ -53,7 +54,7 @@ def check_arguments(spider: str, arguments: Mapping[str, str]) -> None:
         split_urls(arguments["urls"])
     elif not re.match(r"https?://", arguments["url"].strip()):
         raise UnexpectedError(
-            f"url of the spider links_next is {redact_url(arguments['url'])!r}. It must begin with http:// or https://."
+            f"url of the spider links_next is {redact(arguments['url'])!r}. It must begin with http:// or https://."
         )
     if "sample" in arguments and sample_size(arguments) is None:
         raise UnexpectedError(f"sample is {arguments['sample']!r}. It must be a whole number from 1 up.")
@@ -95,11 +96,8 @@ def split_urls(text: str) -> list[str]:
         scheme, separator, _ = source.partition("://")
         if separator and scheme.lower() not in {"http", "https", "file"}:
             raise UnexpectedError(
-                f"urls of the spider bulk has {redact_url(source)!r}. Only http, https and file URLs, paths and globs work."
+                f"urls of the spider bulk has {redact(source)!r}. Only http, https and file URLs, paths and globs work."
             )
     return sources
 
 
-def redact_url(text: str) -> str:
-    """A URL without the user and password in it, for messages."""
-    return re.sub(r"(\w://)[^/@\s]*@", r"\1***@", text)

@@ -244,7 +244,9 @@ class CrawlLogReader:
         totals[key] = totals.get(key, 0) + 1
         kept = examples.setdefault(key, [])
         if len(kept) < MAX_EXAMPLES:
-            kept.append(text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}…")
+            # A traceback says most at its beginning and its end.
+            middle = MAX_MESSAGE // 2
+            kept.append(text if len(text) <= MAX_MESSAGE else f"{text[:middle]}\n…\n{text[-middle:]}")
         return category in {"critical", "error", "warning"} and "MissingNextLinkError" in text
 
     def _read_stat(self, text: str) -> None:
