@@ -28,7 +28,15 @@ from registry_resources.collect.sniff import Kind, Peeked, Readable, sniff
 MAX_DEPTH = 4  # wrappers within each other, such as a .json.gz in a .tar.gz: 3
 MAX_ZIP_INDEX = 64 << 20  # bytes of a zip's index, which is held in memory: about 500,000 members
 MAX_TAR_HEADER = 1 << 20  # bytes of a member's name and the like
-_BROKEN = (zlib.error, isal_zlib.error, EOFError, tarfile.TarError, zipfile.BadZipFile, struct.error, UnicodeDecodeError)
+_BROKEN = (
+    zlib.error,
+    isal_zlib.error,
+    EOFError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    struct.error,
+    UnicodeDecodeError,
+)
 
 
 @dataclass(frozen=True)
@@ -259,9 +267,7 @@ def _zip(file: BinaryIO, member: str, limits: Limits, partial: Path, depth: int)
         raise BadContentError("an archive without any file")
 
 
-def _member(
-    stream: Readable, label: str, limits: Limits, partial: Path, size: int, depth: int
-) -> Iterator[Document]:
+def _member(stream: Readable, label: str, limits: Limits, partial: Path, size: int, depth: int) -> Iterator[Document]:
     """One member: what isn't JSON, and doesn't claim to be, stands beside the data and is no error."""
     name = label.rsplit("/", 1)[-1]
     if label.startswith("__MACOSX/") or "/__MACOSX/" in label or name == ".DS_Store":

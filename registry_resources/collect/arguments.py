@@ -36,7 +36,9 @@ def check_arguments(spider: str, arguments: Mapping[str, str]) -> None:
         UnexpectedError: if there is no such spider, or an argument is unknown, missing or malformed.
     """
     if spider not in SPIDERS:
-        raise UnexpectedError(unknown_spider(spider, SPIDERS, "KINGFISHER_COLLECT_DIR isn't set, so its spiders can't run."))
+        raise UnexpectedError(
+            unknown_spider(spider, SPIDERS, "KINGFISHER_COLLECT_DIR isn't set, so its spiders can't run.")
+        )
     known = SPIDERS[spider]
     if unknown := sorted(set(arguments) - set(known)):
         listed = "; ".join(f"{name}: {meaning}" for name, meaning in known.items())
@@ -99,5 +101,3 @@ def split_urls(text: str) -> list[str]:
                 f"urls of the spider bulk has {redact(source)!r}. Only http, https and file URLs, paths and globs work."
             )
     return sources
-
-

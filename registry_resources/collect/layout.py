@@ -88,7 +88,9 @@ def remove_directory(files_store: Path, directory: str) -> bool:
         OSError: if it can't be deleted.
     """
     if not (match := DIRECTORY.fullmatch(directory)):
-        raise UnexpectedError(f"{directory!r} is not the folder of a crawl (name/YYYYMMDD_HHMMSS): nothing was deleted.")
+        raise UnexpectedError(
+            f"{directory!r} is not the folder of a crawl (name/YYYYMMDD_HHMMSS): nothing was deleted."
+        )
     root = files_store.resolve()
     spider, path = root / match[1], root / match[1] / match[2]
     if spider.is_symlink() or path.is_symlink():

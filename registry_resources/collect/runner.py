@@ -110,7 +110,10 @@ class LogBound(logging.Filter):
         if stream is None or self._told or stream.tell() < MAX_LOG:
             return not self._told or record.name in ENDINGS
         self._told = True
-        record.msg, record.args = "The log is full: from here on only its end is written, and messages are counted.", None
+        record.msg, record.args = (
+            "The log is full: from here on only its end is written, and messages are counted.",
+            None,
+        )
         return True
 
 
@@ -190,6 +193,8 @@ class Watch:
     def write(self) -> None:
         """Write the progress."""
         stats = self.crawler.stats
+        if stats is None:  # it never began
+            return
         files = stats.get_value("file_count", stats.get_value("item_scraped_count", 0))
         size = stats.get_value("file_bytes", stats.get_value("downloader/response_bytes", 0))
         try:
@@ -237,7 +242,9 @@ def crawl(request: dict[str, Any]) -> str:
     process.start()
     watch.write()
     for failure in failures:
-        logging.getLogger("scrapy.crawler").error("The crawl couldn't start: %s", failure.value, exc_info=failure.value)
+        logging.getLogger("scrapy.crawler").error(
+            "The crawl couldn't start: %s", failure.value, exc_info=failure.value
+        )
     return str(crawler.stats.get_value("finish_reason", "")) if crawler.stats else ""
 
 

@@ -82,7 +82,9 @@ class ScrapyBackend:
             return CrawlProgress(state, files, size)
         if self._ended(folder):
             end = folder.end
-            return CrawlProgress(CrawlState.FINISHED, files, size, redact(str(end.get("error") or end.get("reason", ""))))
+            return CrawlProgress(
+                CrawlState.FINISHED, files, size, redact(str(end.get("error") or end.get("reason", "")))
+            )
         return CrawlProgress(CrawlState.LOST, files, size, self._why_lost(folder))
 
     def log(self, crawl: str) -> CrawlLog:

@@ -83,4 +83,3 @@ def saved(path: Path, urls: str) -> Iterator[Source]:
     with path.open(encoding="utf-8") as file:
         for line in file:
             yield Source(**json.loads(line))
-

@@ -1,0 +1,156 @@
+"""Judges a crawl by its log: whether its data is accepted, what administrators are told, and what notes say of it.
+
+Belongs here: COL-09 to COL-14 and DEF-14, as pure functions of a log that was read. Does not belong here: reading it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from registry_resources.collect.crawl_log import CrawlLog, LogMessages
+from registry_resources.process.backend import Note
+
+MAX_ERROR_RATE = 0.15
+"""Above it (strictly), a crawl is rejected (COL-09)."""
+
+WARN_ERROR_RATE = 0.01
+"""Above it (strictly), administrators are warned (COL-10)."""
+
+PARTIAL_ARGUMENTS = ("sample", "from_date", "until_date")
+"""The spider arguments that leave something out (DEF-14)."""
+
+_NOISY = re.compile(r"HTTP \d{3}|Data loss|Retry failures|Download errors", re.ASCII)
+_LEVELS = {"critical": "CRITICAL", "error": "ERROR", "warning": "WARNING"}
+
+
+def rejection(log: CrawlLog, arguments: Mapping[str, str] | None = None, *, incremental: bool = False) -> str | None:
+    """Why a crawl's data isn't accepted (COL-09, in its order), or None if it is.
+
+    Args:
+        log: the crawl's log, read to its end.
+        arguments: the spider's arguments, if they are known otherwise than from the log.
+        incremental: whether the publication is collected piece by piece on purpose, so that a part is all there is.
+    """
+    if log.missing_next_link:
+        return f"The crawl stopped prematurely{_example(log, 'MissingNextLinkError')}"
+    if not log.is_finished:
+        return f"The crawl wasn't finished: {_unfinished(log)}"
+    if not log.items and not log.errors and not log.invalid_json:
+        return "The crawl collected no files. Check the source and the arguments of the spider."
+    if log.error_rate > MAX_ERROR_RATE:
+        return f"The crawl had a {log.error_rate:.4g} error rate{_counts(log)}{_example(log)}"
+    if not incremental and (left_out := partial_arguments(log, arguments)):
+        return (
+            f"The crawl was partial ({', '.join(left_out)}), and the publication isn't collected incrementally. "
+            "Remove that from its spider_arguments."
+        )
+    return None
+
+
+def partial_arguments(log: CrawlLog, arguments: Mapping[str, str] | None = None) -> list[str]:
+    """The spider's arguments that leave something out, as `name=value` (DEF-14)."""
+    given = {**log.arguments, **(arguments or {})}
+    return [f"{name}={given[name]}" for name in PARTIAL_ARGUMENTS if given.get(name)]
+
+
+def warnings_for_administrators(log: CrawlLog) -> list[str]:
+    """What administrators are warned of (COL-10), one line each; empty if there is no need to.
+
+    If there is a need, everything is told, also what alone would be none: HTTP errors and the like are common.
+    """
+    kept = kept_messages(log)
+    lines = []
+    if not log.is_finished:
+        lines.append(f"finish reason: {log.finish_reason or 'none'}")
+    if log.error_rate > WARN_ERROR_RATE:
+        lines.append(f"crawl error rate: {log.error_rate:.2%}")
+    if not lines and not any(not _NOISY.fullmatch(messages.type) for messages in kept):
+        return []
+    lines += [f"{name}: {count}" for name, count in _dropped(log)]
+    totals: dict[str, int] = {}
+    for messages in kept:
+        totals[messages.type] = totals.get(messages.type, 0) + messages.total
+    return lines + [f"{kind}: {total}" for kind, total in totals.items()]
+
+
+def notes(log: CrawlLog) -> list[Note]:
+    """The notes about a crawl (COL-11): what was dropped, then one note for each type of message.
+
+    A note of messages has `data`: its `type`, how many there were (`count`), and the first of them (`examples`).
+    """
+    result = [
+        Note(
+            "WARNING" if name == "item_dropped_count" else "ERROR", f"{name}: {count}", {"type": name, "count": count}
+        )
+        for name, count in _dropped(log)
+    ]
+    for messages in kept_messages(log):
+        result.append(
+            Note(
+                _LEVELS.get(messages.category, "UNKNOWN"),
+                messages.examples[0] if messages.total == 1 else f"{messages.type}: {messages.total} messages",
+                {"type": messages.type, "count": messages.total, "examples": list(messages.examples)},
+            )
+        )
+    return result
+
+
+def kept_messages(log: CrawlLog) -> Sequence[LogMessages]:
+    """The messages that tell something (COL-13). The two harmless warnings are left out by the reader already."""
+    total: dict[str, int] = {}
+    for messages in log.messages:
+        if messages.category not in {"redirect", "retry", "ignore"}:
+            total[messages.type] = total.get(messages.type, 0) + messages.total
+    in_category = {
+        name: sum(messages.total for messages in log.messages if messages.category == name)
+        for name in ("warning", "ignore")
+    }
+    http_errors = sum(count for kind, count in total.items() if kind.startswith("HTTP "))
+    downloads, http_500 = total.get("Download errors", 0), total.get("HTTP 500", 0)
+    retries = total.get("Retry failures", 0)
+    said_elsewhere = retries == http_500 if not downloads else retries == downloads and not http_500
+
+    def is_kept(messages: LogMessages) -> bool:
+        if messages.category in {"redirect", "retry"}:
+            return False
+        if messages.category == "warning" and in_category["warning"] == log.invalid_json:
+            return False
+        if messages.category == "ignore":
+            return in_category["ignore"] != http_errors
+        return not (messages.type == "Retry failures" and said_elsewhere)
+
+    return [messages for messages in log.messages if is_kept(messages)]
+
+
+def _dropped(log: CrawlLog) -> list[tuple[str, int]]:
+    pairs = (("item_dropped_count", log.dropped), ("invalid_json_count", log.invalid_json))
+    return [(name, count) for name, count in pairs if count]
+
+
+def _unfinished(log: CrawlLog) -> str:
+    if log.finish_reason:
+        return log.finish_reason
+    said = _example(log).removeprefix(": ")
+    return f"its log has no end{f' ({said})' if said else ''}"
+
+
+def _counts(log: CrawlLog) -> str:
+    invalid = f", {log.invalid_json} invalid JSON" if log.invalid_json else ""
+    return f" ({log.errors} errors{invalid}, {log.items} files)"
+
+
+def _example(log: CrawlLog, containing: str = "") -> str:
+    """The first message of an error, in one line, to end a sentence with."""
+    for messages in log.messages:
+        if messages.category in {"error", "critical"} or (containing and messages.category == "warning"):
+            for example in messages.examples:
+                if containing in example:
+                    lines = example.splitlines()
+                    text = (
+                        next((line for line in reversed(lines) if containing in line), lines[0])
+                        if containing
+                        else lines[0]
+                    )
+                    return f": {text[:500]}"
+    return ""

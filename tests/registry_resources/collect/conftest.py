@@ -1,0 +1,89 @@
+"""Fixtures for crawls: a fake publisher, and a backend whose crawls end with the test."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from registry_resources.collect.backend import CrawlProgress, CrawlRequest, CrawlState
+from registry_resources.collect.crawls import CrawlFolder
+from registry_resources.collect.scrapy import ScrapyBackend
+from registry_resources.settings import Settings
+
+_PATH = Path(__file__).parents[2] / "services" / "publisher.py"
+_SPEC = importlib.util.spec_from_file_location("publisher_service", _PATH)
+service = importlib.util.module_from_spec(_SPEC)
+sys.modules["publisher_service"] = service
+_SPEC.loader.exec_module(service)
+
+# Quick retries, so that tests of faults take no time.
+QUICK = {"RETRY_TIMES": "2", "RETRY_BACKOFF": "0.01"}
+
+
+@pytest.fixture
+def publisher():
+    with service.Publisher() as server:
+        yield server
+
+
+@pytest.fixture
+def answer():
+    """The class of the publisher's answers."""
+    return service.Answer
+
+
+class Crawls:
+    """A backend in a temporary folder, with shorter words for tests."""
+
+    def __init__(self, home: Path) -> None:
+        self.settings = Settings.from_env({"REGISTRY_HOME": str(home)})
+        self.backend = ScrapyBackend(self.settings, grace=5)
+        self.ids: list[str] = []
+
+    def request(self, crawl="job-1", spider="bulk", settings=None, key="pub", **arguments):
+        return CrawlRequest(crawl, key, spider, arguments, QUICK | (settings or {}))
+
+    def start(self, crawl="job-1", spider="bulk", settings=None, key="pub", **arguments):
+        self.ids.append(crawl)
+        return self.backend.schedule(self.request(crawl, spider, settings, key, **arguments))
+
+    def wait(self, crawl="job-1", seconds=60) -> CrawlProgress:
+        return self.until(lambda progress: progress.state not in {CrawlState.PENDING, CrawlState.RUNNING}, crawl, seconds)
+
+    def until(self, condition, crawl="job-1", seconds=60) -> CrawlProgress:
+        deadline = time.monotonic() + seconds
+        while not condition(progress := self.backend.status(crawl)):
+            assert time.monotonic() < deadline, f"{progress}\n{self.text(crawl)}"
+            time.sleep(0.05)
+        return progress
+
+    def run(self, crawl="job-1", spider="bulk", settings=None, key="pub", **arguments):
+        """Crawl to the end. Returns the log that was read."""
+        self.start(crawl, spider, settings, key, **arguments)
+        progress = self.wait(crawl)
+        assert progress.state is CrawlState.FINISHED, (progress, self.text(crawl))
+        return self.backend.log(crawl)
+
+    def folder(self, crawl="job-1") -> CrawlFolder:
+        return CrawlFolder(self.settings.crawls_dir, crawl)
+
+    def text(self, crawl="job-1") -> str:
+        folder = self.folder(crawl)
+        return "".join(p.read_text(errors="replace") for p in (folder.log, folder.output) if p.exists())
+
+    def files(self, crawl="job-1") -> dict[str, bytes]:
+        """The stored files, by name, in the order of their names."""
+        directory = self.settings.files_store / self.backend.context(crawl)["directory"]
+        return {p.name: p.read_bytes() for p in sorted(directory.rglob("*"), key=lambda p: p.name) if p.is_file()}
+
+
+@pytest.fixture
+def crawls(tmp_path):
+    made = Crawls(tmp_path / "home")
+    yield made
+    for crawl in made.ids:
+        made.backend.cancel(crawl)
