@@ -29,7 +29,7 @@ _CREATED = re.compile(
     r"Created collection (\d{1,18}) in Kingfisher Process \((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\)", re.ASCII
 )
 _CLOSED = re.compile(r"Spider closed \((.{1,500})\)", re.DOTALL)
-_STAT = re.compile(r"""[ {](?P<quote>['"])(?P<key>[^'"]{1,300})(?P=quote): (?P<value>.+?)[,}]?""", re.DOTALL)
+_STAT = re.compile(r"""[ {](?P<quote>['"])(?P<key>[^'"]{1,300})(?P=quote): (?P<value>.+?)[,}]""", re.DOTALL)
 _DATETIME = re.compile(r"datetime\.datetime\(([\d, ]+)(?:, tzinfo=datetime\.timezone\.utc)?\)")
 _HTTP = re.compile(r"\bstatus=(\d{3})\b", re.ASCII)
 _FILE_ITEM = re.compile(r"\{'(?:file_name|number|url|data_type)': ")
@@ -159,7 +159,8 @@ class CrawlLogReader:
         failed = errors + invalid_json
         reason = stats.get("finish_reason")
         return CrawlLog(
-            finish_reason=reason if isinstance(reason, str) and reason else attempt.finish_reason,
+            # The line at the end is whole, where a long text in the statistics is printed in pieces.
+            finish_reason=attempt.finish_reason or (reason if isinstance(reason, str) and reason else None),
             error_rate=failed / (items + failed) if items + failed else 1.0,
             items=items,
             errors=errors,
