@@ -209,6 +209,11 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_bytes(data: bytes) -> str:
+    """Return the SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def join(sources: Iterable[Path], final: Path, *, stop: Callable[[], None] = lambda: None) -> tuple[int, str]:
     """Write files one after another into a new one, hashing on the way.
 

@@ -5,10 +5,10 @@ which (see `util`).
 
 The file is created with O_EXCL and holds JSON: `pid`, `host`, `boot`, `namespace` (of process ids), `started` (of the
 process, in clock ticks since boot) and `since` (RFC 3339). Its holder touches it regularly. Only its holder deletes
-it; another takes it over once it is stale: at once if it can be seen that the holder is dead (same boot, same namespace
-of process ids, and no such process that started then), else when it was not touched for five minutes. Taking, taking
-over and giving back happen under `flock` on the folder, which the kernel gives back whatever dies, so two never take over
-the same file.
+it; another takes it over once it is stale: at once if it can be seen that the holder is dead (same boot, same
+namespace of process ids, and no such process that started then), else when it was not touched for five minutes.
+Taking, taking over and giving back happen under `flock` on the folder, which the kernel gives back whatever dies, so
+two never take over the same file.
 """
 
 from __future__ import annotations

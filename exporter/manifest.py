@@ -136,6 +136,19 @@ def read(directory: Path) -> Manifest | None:
         ) from None
 
 
+def require_stage(target: Export | Path, stage: Stage) -> Manifest:
+    """Return the manifest, in which a stage that others build on must be recorded.
+
+    Raises:
+        BrokenExportError: if it is not.
+    """
+    directory = _export(target).directory
+    found = read(directory)
+    if found is None or stage not in found.stages:
+        raise BrokenExportError(f"{directory}: there is nothing of the stage {stage}: do it first")
+    return found
+
+
 def _export(target: Export | Path) -> Export:
     return target if isinstance(target, Export) else Export.at(target)
 

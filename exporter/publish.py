@@ -158,7 +158,7 @@ def writable(root: str | os.PathLike[str] | None, key: str, job: str | int) -> E
 
 
 def fork(target: Export) -> Export:
-    """Make the next revision of an export, of the same files (hard links; copies where links fail). It is not published.
+    """Make the next revision of an export, not published, of the same files (hard links; copies where links fail).
 
     Files are only ever replaced, never written to, so links are safe.
 
