@@ -1,0 +1,117 @@
+"""Cutting the year files of an export into parts, so that years of any size keep all workers busy and disk use small.
+
+Belongs here: which files are flattened, reading them, and cutting at ends of lines. Does not belong here: what is done
+with a part.
+
+flatterer decides about each release by that release alone (with the options used here), so the tables of a year are
+those of its parts, one after another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from exporter import files, gunzip
+from exporter.errors import BrokenExportError
+from exporter.util import YEAR_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PART = 16 << 20  # bytes of lines in a part; the same for any number of workers, so that the bytes made are (I7)
+UNDATED = "undated"
+FULL = "full"
+_SUFFIX = ".jsonl.gz"
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of lines on its way.
+
+    Attributes:
+        year: the stem of the file it is from.
+        order: its place within the year: a number, followed by more if it was cut again.
+        path: the file.
+        lines: how many there are.
+        size: their bytes.
+    """
+
+    year: str
+    order: tuple[int, ...]
+    path: Path
+    lines: int
+    size: int
+
+
+def years(directory: Path) -> list[str]:
+    """Return the stems of the files to flatten: the years in order, then `undated`. `full` is all of them again."""
+    stems = {
+        match[1]
+        for path in directory.glob(f"*{_SUFFIX}")
+        if (match := YEAR_FILE.fullmatch(path.name)) and match[1] != FULL
+    }
+    return sorted(stems, key=lambda stem: (stem == UNDATED, stem))
+
+
+def cut(directory: Path, year: str, work: Path, *, size: int = PART) -> Iterator[Part]:
+    """Cut a year's file into parts, which are written when they are asked for.
+
+    Args:
+        directory: of the export.
+        year: the stem of the file.
+        work: where to write.
+        size: bytes that a part has at most, unless one line has more.
+
+    Raises:
+        BrokenExportError: if the file's gzip data is cut off or damaged.
+    """
+    source = directory / f"{year}{_SUFFIX}"
+    number, count, held, filled = 0, 0, bytearray(), 0
+    path = work / f"{year}-{number}.jsonl"
+    first = True
+    try:
+        for data in gunzip.decompress(files.blocks(source), str(source)):
+            piece = data.removeprefix(_BOM) if first else data
+            first = False
+            held += piece
+            end = held.rfind(b"\n", max(0, len(held) - len(piece))) + 1
+            if not end:
+                continue
+            with path.open("ab") as out:
+                out.write(held[:end])
+            count += held.count(b"\n", 0, end)
+            filled += end
+            del held[:end]
+            if filled + len(piece) > size:
+                yield Part(year, (number,), path, count, filled)
+                number, count, filled = number + 1, 0, 0
+                path = work / f"{year}-{number}.jsonl"
+    except gunzip.TruncatedError as error:
+        raise BrokenExportError(f"{source}: its gzip data is cut off or damaged: export again") from error
+    if held:
+        with path.open("ab") as out:
+            out.write(bytes(held) + b"\n")
+        count, filled = count + 1, filled + len(held) + 1
+    if count:
+        yield Part(year, (number,), path, count, filled)
+
+
+def halve(part: Part) -> list[Part]:
+    """Cut a part that could not be flattened in two, to find the lines at fault. Its file is deleted.
+
+    Returns:
+        Two parts, or none if it was one line.
+    """
+    lines = [line + b"\n" for line in part.path.read_bytes().split(b"\n") if line.strip()]
+    files.delete(part.path)
+    if len(lines) < 2:
+        return []
+    result = []
+    for number, half in enumerate((lines[: len(lines) // 2], lines[len(lines) // 2 :])):
+        path = part.path.with_name(f"{part.path.stem}-{number}.jsonl")
+        path.write_bytes(b"".join(half))
+        result.append(Part(part.year, (*part.order, number), path, len(half), sum(map(len, half))))
+    return result

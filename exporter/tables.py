@@ -1,0 +1,164 @@
+"""The tables of an export: one schema per table, the union over all parts and years, whatever order they came in.
+
+Belongs here: from the paths flatterer found to final tables and columns with names, types and descriptions. Does not
+belong here: reading or writing rows.
+
+flatterer runs with a separator that no key holds, so a table is known by its path. Joining the names with `_` here
+shows where two paths get the same name: such columns become one as in flatterer, unless a row has a value in both,
+where flatterer would drop one of them; then the later ones are named `…_2`, `…_3`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from exporter import types
+from exporter.descriptions import describe
+from exporter.mend import SEPARATOR, STAND_INS
+from exporter.types import Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+MAIN = "main"
+_UNSAFE = {".": "_.", "..": "_..", "": "_"}  # names of tables that no folder can have
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_LONGEST = 200  # bytes of a table's name
+
+
+@dataclass
+class RawTable:
+    """A table as flatterer gave it for a part: rows, and evidence for each column by its raw name, in order."""
+
+    rows: int
+    columns: dict[str, Evidence]
+    clashes: list[list[str]] = field(default_factory=list)  # columns of one joined name with values in one row
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        columns = {name: [found.values, found.possible] for name, found in self.columns.items()}
+        return {"rows": self.rows, "columns": columns, "clashes": self.clashes}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RawTable:
+        """Return what `to_dict` gave."""
+        columns = {name: Evidence(*found) for name, found in data["columns"].items()}
+        return cls(data["rows"], columns, data["clashes"])
+
+
+@dataclass(frozen=True)
+class Column:
+    """A final column, and the raw columns that hold its values (the first one with a value gives it)."""
+
+    name: str
+    arrow_type: pa.DataType
+    description: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A final table, and the raw tables whose rows it has."""
+
+    name: str
+    columns: tuple[Column, ...]
+    sources: tuple[str, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, with the columns' descriptions as metadata of the fields."""
+        return pa.schema(
+            pa.field(
+                column.name,
+                column.arrow_type,
+                metadata={"description": column.description} if column.description else None,
+            )
+            for column in self.columns
+        )
+
+
+def joined(raw: str) -> str:
+    """Return the name that users see for a raw name: its parts joined by `_`.
+
+    Control characters become spaces, as flatterer does in the headers of its CSV files.
+    """
+    return _CONTROL.sub(" ", raw.replace(SEPARATOR, "_").replace(STAND_INS["/"], "/"))
+
+
+def table_name(raw: str) -> str:
+    """Return the name of a raw table: also the name of a file and of a folder."""
+    name = joined(raw).replace("/", "_")
+    name = _UNSAFE.get(name, name)
+    data = name.encode()
+    if len(data) > _LONGEST:
+        digest = hashlib.sha256(data).hexdigest()[:16]
+        name = f"{data[: _LONGEST - 17].decode('utf-8', 'ignore')}_{digest}"
+    return name
+
+
+def groups(names: Iterable[str]) -> list[list[str]]:
+    """Return those of the raw columns that share a joined name, in order."""
+    by_name: dict[str, list[str]] = {}
+    for name in names:
+        by_name.setdefault(joined(name), []).append(name)
+    return [group for group in by_name.values() if len(group) > 1]
+
+
+def union(parts: Sequence[Mapping[str, RawTable]]) -> tuple[list[Table], int]:
+    """Make the final tables.
+
+    Args:
+        parts: the raw tables of each part, by raw name, the parts in the order of their rows.
+
+    Returns:
+        The tables, in the order of their first appearance (`main` first), and how many columns had to be renamed
+        because of clashes.
+    """
+    evidence: dict[str, dict[str, Evidence]] = {}
+    sources: dict[str, dict[str, None]] = {}
+    clashing: dict[str, set[str]] = {}
+    for part in parts:
+        for raw, found in part.items():
+            name = table_name(raw)
+            sources.setdefault(name, {})[raw] = None
+            known = evidence.setdefault(name, {})
+            for column, seen in found.columns.items():
+                known.setdefault(column, Evidence()).merge(seen)
+            clashing.setdefault(name, set()).update(joined(group[0]) for group in found.clashes)
+    names = sorted(evidence, key=lambda name: name != MAIN)  # stable: otherwise as they appeared
+    renamed, result = 0, []
+    for name in names:
+        columns, more = _columns(tuple(sources[name]), evidence[name], clashing[name])
+        renamed += more
+        result.append(Table(name, columns, tuple(sources[name])))
+    return result, renamed
+
+
+def _columns(
+    raw_tables: tuple[str, ...], evidence: Mapping[str, Evidence], clashing: set[str]
+) -> tuple[tuple[Column, ...], int]:
+    by_name: dict[str, list[str]] = {}
+    renamed = 0
+    for raw in evidence:
+        name = joined(raw)
+        if name in by_name and name in clashing:
+            number = 2
+            while f"{name}_{number}" in by_name:
+                number += 1
+            name, renamed = f"{name}_{number}", renamed + 1
+        by_name.setdefault(name, []).append(raw)
+    base = () if raw_tables[0] == MAIN else tuple(raw_tables[0].split(SEPARATOR))
+    columns = []
+    for name, raws in by_name.items():
+        total = Evidence()
+        for raw in raws:
+            total.merge(evidence[raw])
+        path = tuple(raws[0].split(SEPARATOR))
+        arrow_type = pa.string() if types.is_text_by_name(path) else total.arrow_type()
+        columns.append(Column(name, arrow_type, describe(base, path), tuple(raws)))
+    return tuple(columns), renamed

@@ -1,0 +1,193 @@
+"""From a part of the compiled releases to tables of text, in a worker process.
+
+Belongs here: running flatterer over one file of lines, what is done when it refuses it, and turning its CSV files into
+Arrow files with the evidence for their types. Does not belong here: cutting parts, or what follows from all of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
+
+from exporter import files, jsontext, mend, tables
+from exporter.errors import StageError
+from exporter.types import Evidence
+
+_BLOCK = 4 << 20  # bytes of CSV in a batch
+_SKIPPED: dict[type[ValueError], str] = {
+    jsontext.NotJSONError: "skipped_invalid_json",
+    jsontext.NotUTF8Error: "skipped_invalid_utf8",
+    jsontext.NotObjectError: "skipped_not_object",
+}
+
+
+def _flatten_rs() -> Any:
+    """Return flatterer's function without importing its package, which would load pandas: 80 MB and half a second."""
+    spec = importlib.util.find_spec("flatterer")
+    if spec is None or not spec.submodule_search_locations:
+        raise StageError("flatterer is not installed: install the project's dependencies")
+    for place in spec.submodule_search_locations:
+        for library in sorted(Path(place).glob("flatterer*.so")) + sorted(Path(place).glob("flatterer*.pyd")):
+            found = importlib.util.spec_from_file_location("flatterer.flatterer", library)
+            if found is not None and found.loader is not None:
+                module = importlib.util.module_from_spec(found)
+                found.loader.exec_module(module)
+                return module.flatten_rs
+    raise StageError("flatterer's library is not where its package is: install flatterer 0.25 again")
+
+
+# The arguments of flatterer 0.25's function, in its order. FLA-03, but for the separator, and with one thread: with
+# more the order of rows and columns differs at each run.
+_OPTIONS: dict[str, Any] = {
+    "csv": True, "xlsx": False, "ods": False, "sqlite": False, "parquet": False, "main_table_name": tables.MAIN,
+    "tables_csv": "", "only_tables": False, "fields_csv": "", "only_fields": False, "inline_one_to_one": False,
+    "path_separator": mend.SEPARATOR, "preview": 0, "table_prefix": "", "id_prefix": "", "emit_obj": [], "force": True,
+    "schema": "", "schema_titles": "", "path": [], "json_stream": False, "ndjson": True, "sqlite_path": "",
+    "threads": 1, "log_error": False, "postgres": "", "postgres_schema": "", "drop": False, "pushdown": ["ocid", "id"],
+    "sql_scripts": False, "evolve": False, "no_link": True, "stats": False, "low_disk": False, "low_memory": False,
+    "gzip_input": False, "json_path": "", "arrays_new_table": False, "truncate": False, "all_strings": False,
+    "schema_only": False, "stream_wrapped": True,
+}  # fmt: skip
+
+
+def _run(source: Path, folder: Path) -> str | None:
+    """Run flatterer. Returns why it failed, if it did."""
+    try:
+        _flatten_rs()([str(source)], str(folder), *_OPTIONS.values())
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a panic of Rust is no Exception
+        return " ".join(str(error).split()).partition(" Location:")[0] or type(error).__name__
+    return None
+
+
+def _lines(path: Path) -> pa.LargeBinaryArray:
+    """Return the lines of a file, which ends with a line feed, as an array without a copy."""
+    data = path.read_bytes()
+    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 0x0A)
+    starts = np.concatenate((np.zeros(1, dtype=np.int64), ends + 1))
+    return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(starts), pa.py_buffer(data)])
+
+
+def _rewrite(final: Path, lines: pa.LargeBinaryArray, chosen: list[int], counts: Counter[str]) -> None:
+    """Write the lines to a file, those at the chosen places mended."""
+    wanted = set(chosen)
+    with final.open("wb") as out:
+        for number, line in enumerate(lines):
+            text = line.as_buffer().to_pybytes()
+            out.write(mend.mend(text, counts) if number in wanted else text)
+
+
+def _rewrite_all(path: Path, final: Path, counts: Counter[str]) -> None:
+    """Write the lines to a file: those that are JSON objects, mended; the others counted."""
+    lines = path.read_bytes().split(b"\n")
+    with final.open("wb") as out:
+        for line in lines:
+            if not line.strip():
+                continue
+            try:
+                jsontext.date_of(line)
+            except ValueError as error:
+                counts[_SKIPPED.get(type(error), "skipped_invalid_json")] += 1
+                continue
+            out.write(mend.mend(line, counts) + b"\n")
+
+
+def tabulate(source: str, folder: str) -> dict[str, Any]:
+    """Make tables of text of a file of compiled releases.
+
+    Args:
+        source: the file, one release a line. It is deleted on success.
+        folder: where to write `<number>.arrow` for each table: a stream of record batches of columns of text,
+            compressed, named by their numbers. Null is no value.
+
+    Returns:
+        `tables`: by raw name `{file, rows, columns, clashes}` (see `tables.RawTable`); `counts`.
+
+    Raises:
+        StageError: if flatterer fails on these lines. The file is as it was.
+    """
+    path, out = Path(source), Path(folder)
+    work, mended = out.with_name(f"{out.name}-flatterer"), path.with_suffix(".mended")
+    lines = _lines(path)
+    longest = pc.max(pc.binary_length(lines)).as_py() or 0
+    counts: Counter[str] = Counter()
+    chosen = np.flatnonzero(mend.suspicious(lines).to_numpy(zero_copy_only=False)).tolist()
+    if chosen:
+        _rewrite(mended, lines, chosen, counts)
+    del lines
+    try:
+        if _run(mended if chosen else path, work) is not None:
+            counts.clear()
+            _rewrite_all(path, mended, counts)
+            if mended.stat().st_size and (reason := _run(mended, work)) is not None:
+                raise StageError(reason)
+        files.delete(mended)
+        files.delete(path)
+        out.mkdir(parents=True)
+        found = _to_arrow(work, out, longest) if (work / "tables.csv").exists() else {}
+    finally:
+        files.delete(mended)
+        files.delete(work)
+    return {"tables": found, "counts": counts}
+
+
+def _to_arrow(work: Path, out: Path, longest: int) -> dict[str, Any]:
+    csv.field_size_limit(sys.maxsize)
+    with (work / "fields.csv").open(encoding="utf-8", newline="") as file:
+        columns: dict[str, list[str]] = {}
+        for row in csv.DictReader(file):
+            columns.setdefault(row["table_name"], []).append(row["field_name"])
+    block = max(_BLOCK, 4 * longest, 2 * (work / "fields.csv").stat().st_size)
+    found = {}
+    for number, (raw, names) in enumerate(columns.items()):
+        source = work / "csv" / f"{raw}.csv"
+        table = _table(source, out / f"{number}.arrow", names, block)
+        found[raw] = {"file": str(out / f"{number}.arrow"), **table.to_dict()}
+        files.delete(source)
+    return found
+
+
+def _table(source: Path, final: Path, names: list[str], block: int) -> tables.RawTable:
+    """Turn one CSV file into an Arrow file, gathering evidence on the way."""
+    schema = pa.schema([(str(number), pa.string()) for number in range(len(names))])
+    reader = arrow_csv.open_csv(
+        source,
+        read_options=arrow_csv.ReadOptions(
+            use_threads=False,
+            block_size=min(block, source.stat().st_size + 1),
+            column_names=schema.names,  # the header has other names: spaces for control characters
+            skip_rows_after_names=1,
+        ),
+        parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+        convert_options=arrow_csv.ConvertOptions(column_types=schema, strings_can_be_null=True, null_values=[""]),
+    )
+    evidence = [Evidence() for _ in names]
+    shared = [[names.index(name) for name in group] for group in tables.groups(names)]
+    clashing: set[int] = set()
+    rows = 0
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with pa.OSFile(str(final), "wb") as file, pa.ipc.new_stream(file, schema, options=options) as writer:
+        for batch in reader:
+            rows += batch.num_rows
+            for seen, column in zip(evidence, batch.columns, strict=True):
+                seen.add(column)
+            for number, group in enumerate(shared):
+                present = [pc.cast(pc.is_valid(batch.column(index)), pa.int64()) for index in group]
+                total = present[0]
+                for other in present[1:]:
+                    total = pc.add(total, other)
+                if (pc.max(total).as_py() or 0) > 1:
+                    clashing.add(number)
+            writer.write_batch(batch)
+    clashes = [[names[index] for index in shared[number]] for number in sorted(clashing)]
+    return tables.RawTable(rows, dict(zip(names, evidence, strict=True)), clashes)
