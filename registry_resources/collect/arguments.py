@@ -59,7 +59,7 @@ def check_arguments(spider: str, arguments: Mapping[str, str]) -> None:
             f"url of the spider links_next is {redact(arguments['url'])!r}. It must begin with http:// or https://."
         )
     if "sample" in arguments and sample_size(arguments) is None:
-        raise UnexpectedError(f"sample is {arguments['sample']!r}. It must be a whole number from 1 up.")
+        raise UnexpectedError(f"sample of the spider {spider} is {arguments['sample']!r}. It must be a whole number from 1 up.")
 
 
 def unknown_spider(spider: str, known: Mapping[str, object] | list[str], hint: str = "") -> str:

@@ -1,6 +1,6 @@
 """Downloads to the disk instead of the memory: Scrapy's own handlers hold whole bodies, and a bulk file may be 100 GB.
 
-Belongs here: the download handler of the registry's spiders, for http, https and file URLs. Bodies are stored as they
+Belongs here: the download handler of the registry's spiders, for http and https. Bodies are stored as they
 came over the wire: what encoding or wrapping they have is told by their bytes later. Does not belong here: retries
 (`retry.py`), redirects (Scrapy's middleware), and what bodies hold.
 """
@@ -11,9 +11,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import requests
 import urllib3
@@ -51,9 +49,6 @@ class StreamingHandler(BaseDownloadHandler):  # type: ignore[misc]
             RefusedDownloadError: if it can't succeed.
             StoreError: if the body can't be written.
         """
-        if request.url.startswith("file:"):
-            request.meta[BODY] = Path(unquote(urlsplit(request.url).path))
-            return Response(request.url, request=request)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._fetch, request)
 
     async def close(self) -> None:

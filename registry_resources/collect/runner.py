@@ -39,8 +39,8 @@ GENERIC_SETTINGS = {
     "SPIDER_MODULES": ["registry_resources.collect.spiders"],
     "USER_AGENT": "ocds-data-registry (Scrapy)",
     "DOWNLOAD_HANDLERS": {
-        **dict.fromkeys(("http", "https", "file"), "registry_resources.collect.download.StreamingHandler"),
-        **dict.fromkeys(("ftp", "s3", "data")),
+        **dict.fromkeys(("http", "https"), "registry_resources.collect.download.StreamingHandler"),
+        **dict.fromkeys(("file", "ftp", "s3", "data")),
     },
     "DOWNLOADER_MIDDLEWARES": {
         "scrapy.downloadermiddlewares.retry.RetryMiddleware": None,
@@ -56,7 +56,6 @@ GENERIC_SETTINGS = {
     "CONCURRENT_REQUESTS": 8,
     "CONCURRENT_REQUESTS_PER_DOMAIN": 4,
     "DOWNLOAD_DELAY": 0,
-    "DOWNLOAD_SLOTS": {"file": {"delay": 0, "concurrency": 4}},
     "DOWNLOAD_TIMEOUT": 180,  # seconds of silence, not of the whole download
     "RETRY_TIMES": 5,
     "RETRY_HTTP_CODES": [408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524],
@@ -168,22 +167,32 @@ class Watch:
         self.crawler, self.request, self.start_lock = crawler, request, start_lock
         self.crawl_dir = Path(request["crawl_dir"])
         crawler.signals.connect(self.opened, signal=signals.spider_opened)
+        self.reason = ""
+        self._call: Any = None
         crawler.signals.connect(self.closed, signal=signals.spider_closed)
+        crawler.signals.connect(self.write, signal=signals.engine_stopped)
 
     def opened(self, spider: Any) -> None:
         """Write down the data version and the folder, and begin to watch."""
         from twisted.internet import reactor  # noqa: PLC0415
 
-        if self.request["project"]:
-            moment = self.request["arguments"].get("crawl_time", "").replace("T", " ")
-            if not moment:
-                # Kingfisher Collect names its folder after this moment.
-                moment = self.crawler.stats.get_value("start_time").strftime("%Y-%m-%d %H:%M:%S")
-            name = f"{spider.name}_sample" if getattr(spider, "sample", None) else spider.name
-            write(self.crawl_dir / "located.json", {"data_version": moment, "name": name})
-            reactor.callLater(1.1, os.close, self.start_lock)
         self._reactor = reactor
+        if self.request["project"]:
+            self.locate(spider)
+            reactor.callLater(1.1, os.close, self.start_lock)
         self.look()
+
+    def locate(self, spider: Any) -> None:
+        """Write down where a checkout's spider writes: Kingfisher Collect names the folder after the crawl's start."""
+        moment = self.request["arguments"].get("crawl_time", "").replace("T", " ")
+        if not moment:
+            started = self.crawler.stats.get_value("start_time")
+            if started is None:  # the extension that sets it hasn't had its turn
+                self._reactor.callLater(0, self.locate, spider)
+                return
+            moment = started.strftime("%Y-%m-%d %H:%M:%S")
+        name = f"{spider.name}_sample" if getattr(spider, "sample", None) else spider.name
+        write(self.crawl_dir / "located.json", {"data_version": moment, "name": name})
 
     def look(self) -> None:
         """Write the progress, and again a little later."""
@@ -193,8 +202,6 @@ class Watch:
     def write(self) -> None:
         """Write the progress."""
         stats = self.crawler.stats
-        if stats is None:  # it never began
-            return
         files = stats.get_value("file_count", stats.get_value("item_scraped_count", 0))
         size = stats.get_value("file_bytes", stats.get_value("downloader/response_bytes", 0))
         try:
@@ -202,11 +209,11 @@ class Watch:
         except OSError:  # on a full disk the crawl ends by itself, with that reason
             logging.getLogger(__name__).warning("The progress can't be written to %s.", self.crawl_dir)
 
-    def closed(self) -> None:
-        """Write the last progress."""
-        if getattr(self, "_call", None) and self._call.active():
+    def closed(self, reason: str) -> None:
+        """Remember the finish reason, and look no more."""
+        self.reason = reason
+        if self._call and self._call.active():
             self._call.cancel()
-        self.write()
 
 
 def write(path: Path, value: dict[str, Any]) -> None:
@@ -240,12 +247,11 @@ def crawl(request: dict[str, Any]) -> str:
     failures: list[Any] = []
     deferred.addErrback(failures.append)
     process.start()
-    watch.write()
     for failure in failures:
         logging.getLogger("scrapy.crawler").error(
             "The crawl couldn't start: %s", failure.value, exc_info=failure.value
         )
-    return str(crawler.stats.get_value("finish_reason", "")) if crawler.stats else ""
+    return watch.reason
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,9 @@ class ScrapyBackend:
 
     def log(self, crawl: str) -> CrawlLog:
         """What the crawl's log says, read so far."""
-        return read_crawl_log(self._folder(crawl).log)
+        log = read_crawl_log(self._folder(crawl).log)
+        # A local crawl has no line that gives it.
+        return log if log.data_version else replace(log, data_version=self.context(crawl).get("data_version"))
 
     def context(self, crawl: str) -> Mapping[str, str]:
         """What to remember of a crawl in `Job.context`, as far as it is known by now; {} if it was never scheduled."""

@@ -7,7 +7,7 @@ for each source that failed. Does not belong here: which sources there are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -132,11 +132,6 @@ class CollectSpider(scrapy.Spider):  # type: ignore[misc]
         tried = request.meta.get("retry_times", 0) + 1
         detail = str(error) if not isinstance(error, IgnoreRequest) else f"given up ({error})"
         return f"Error downloading <{request.method} {request.url}> ({tried} tries): {detail}"
-
-    async def nothing(self) -> AsyncIterator[Request]:
-        """No requests."""
-        return
-        yield
 
     def _closed(self) -> None:
         self.counted()

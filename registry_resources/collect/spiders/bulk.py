@@ -6,10 +6,11 @@ it is processed; here it must look like it. Does not belong here: opening archiv
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from scrapy import Request
 from scrapy.http import Response
@@ -20,7 +21,10 @@ from registry_resources.collect.layout import safe_name
 from registry_resources.collect.problems import BadContentError, StoppedError
 from registry_resources.collect.sources import Source, saved
 from registry_resources.collect.spiders.base import CollectSpider
+from registry_resources.redaction import redact
 
+BATCH = 100  # local files between two looks at the event loop
+MAX_WAITING = 500  # requests at once, since all of them are held in memory
 _SUFFIXES = (".json", ".jsonl", ".ndjson")
 _WRAPPERS = (".gz", ".tgz", ".zip", ".tar")
 
@@ -32,44 +36,61 @@ class BulkSpider(CollectSpider):
     urls = ""
 
     async def start(self) -> AsyncIterator[Request]:
-        """Request each source that an earlier attempt hasn't completed."""
+        """Store each local source, and request each other one, that an earlier attempt hasn't completed."""
         done: set[int] = await self.in_thread(self._resume)
         sources = await self.in_thread(saved, self.crawl_dir / "sources.jsonl", self.urls)
+        batch: list[tuple[int, Source]] = []
+        self.waiting = 0
         for number, source in enumerate(sources, 1):
             if number in done:
                 continue
             if source.problem:
                 self.error(source.location, f"{source.problem}. Correct urls in spider_arguments")
-                continue
-            yield Request(
-                f"file://{quote(source.location)}" if source.local else source.location,
-                callback=self.parse,
-                errback=self.failed,
-                cb_kwargs={"number": number, "source": source},
-                # Politeness is for servers: a slot of its own, without a delay, is for files.
-                meta={"download_slot": "file"} if source.local else {},
-                dont_filter=True,
-            )
+            elif source.local:
+                batch.append((number, source))
+                if len(batch) == BATCH:
+                    await self._store_batch(batch)
+                    batch = []
+            else:
+                while self.waiting >= MAX_WAITING and not self.stopping:
+                    await asyncio.sleep(0.05)
+                self.waiting += 1
+                cb_kwargs = {"number": number, "source": source}
+                yield Request(source.location, self.parse, errback=self.failed, cb_kwargs=cb_kwargs, dont_filter=True)
+        await self._store_batch(batch)
 
-    async def parse(self, response: Response, number: int, source: Source) -> AsyncIterator[Request]:
-        """Store the documents of a source."""
+    async def parse(self, response: Response, number: int, source: Source) -> None:
+        """Store the documents of a source that was downloaded."""
+        self.waiting -= 1
         path: Path = response.meta[BODY]
         try:
-            complete = await self.in_thread(self._store, path, number, source)
+            await self.in_thread(self._store_whole, path, number, source)
         except StoppedError:
-            complete = False
+            self.logger.info("Stopped while storing %s.", source.location)
         finally:
-            if not source.local:
-                path.unlink(missing_ok=True)
+            await self.in_thread(path.unlink, True)  # noqa: FBT003 - missing_ok
         self.counted()
-        if complete:
-            await self.in_thread(self.store.done, number)
         self.stop_at_sample()
-        async for request in self.nothing():
-            yield request
+
+    async def _store_batch(self, batch: list[tuple[int, Source]]) -> None:
+        """Store the documents of local sources: no request of Scrapy's is needed for them, each of which costs 3 ms."""
+
+        def store() -> None:
+            for number, source in batch:
+                if self.stopping:
+                    return
+                self._store_whole(Path(source.location), number, source)
+
+        try:
+            await self.in_thread(store)
+        except StoppedError:
+            self.logger.info("Stopped while storing %s.", batch[0][1].location)
+        self.counted()
+        self.stop_at_sample()
 
     def failed(self, failure: Any) -> None:
         """Count a source that couldn't be downloaded."""
+        self.waiting -= 1
         if text := self.failure(failure):
             self.logger.error("%s", text)
 
@@ -82,6 +103,11 @@ class BulkSpider(CollectSpider):
             self.counted()
             self.logger.info("Resumed: %s files of %s sources are stored already.", self.store.files, len(done))
         return done
+
+    def _store_whole(self, path: Path, number: int, source: Source) -> None:
+        """Store the documents of a file, and record it as done unless something was wrong with it."""
+        if self._store(path, number, source):
+            self.store.done(number)
 
     def _store(self, path: Path, number: int, source: Source) -> bool:
         """Store the documents of a file. Returns whether all of it was as it should be."""
@@ -104,13 +130,13 @@ class BulkSpider(CollectSpider):
                 if not problem and self.sample_size and self.store.files >= self.sample_size:
                     break
                 if not problem:
-                    problem, counts = self._keep(document, path, number, member, source), True
+                    problem, counts = self._keep(document, number, member, source), True
                 if problem:
                     beside = source.listed and not document.member and not _claims(name)
                     whole &= self._tell(where, problem, counts=counts and not beside)
         return whole
 
-    def _keep(self, document: Document, path: Path, number: int, member: int, source: Source) -> str:
+    def _keep(self, document: Document, number: int, member: int, source: Source) -> str:
         """Store one document. Returns what is wrong with it, or ""."""
         if document.stream is None:
             return document.problem
@@ -123,7 +149,7 @@ class BulkSpider(CollectSpider):
             return str(error)
         except OSError as error:
             return f"it can't be read: {error.strerror}"
-        self.store.keep(temporary, file_name, number, label)
+        self.store.keep(temporary, file_name, number, redact(label))
         self.loop.call_soon_threadsafe(self.count, "item_scraped_count")
         return ""
 

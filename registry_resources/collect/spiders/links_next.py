@@ -21,6 +21,7 @@ from registry_resources.collect.archives import documents
 from registry_resources.collect.download import BODY
 from registry_resources.collect.problems import BadContentError, StoppedError
 from registry_resources.collect.spiders.base import CollectSpider
+from registry_resources.redaction import redact
 
 
 class LinksNextSpider(CollectSpider):
@@ -98,7 +99,7 @@ class LinksNextSpider(CollectSpider):
             temporary = _unwrapped(file, self, path.stat().st_size)
         try:
             page, following = self._read(temporary, response.url, number)
-            self.store.keep(temporary, f"page-{number:06d}.json", number, response.url)
+            self.store.keep(temporary, f"page-{number:06d}.json", number, redact(response.url))
         finally:
             temporary.unlink(missing_ok=True)
         self.store.done(number, next=following, url=_digest(response.request.url.encode()).hex(), page=page.hex())
