@@ -1,4 +1,4 @@
-"""Flattening: from the year files of an export to tables, as CSV archives, and Parquet datasets.
+"""Flattening: from the year files of an export to tables, as CSV archives, Parquet datasets and Excel workbooks.
 
 Belongs here: the order of the work, and what is recorded. Does not belong here: any step of it:
 
@@ -6,6 +6,7 @@ Belongs here: the order of the work, and what is recorded. Does not belong here:
 2. `tables` makes one schema per table of what was found in all parts;
 3. `project` goes once over the rows of each table and year and writes CSV and Parquet, in worker processes;
 4. `csv.archive` puts the compressed CSV rows into archives, for each year and for `full`;
+5. `xlsx` makes workbooks, where they fit, in worker processes with limits. They never hold up the others.
 
 Everything is made in a temporary folder, synced, and renamed at the end; the manifest is changed last.
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exporter import files, manifest, parts, project, tables
+from exporter import files, manifest, parts, project, tables, xlsx
 from exporter.errors import EmptyExportError, ExporterError, StageError
 from exporter.parts import FULL, UNDATED, Part
 from exporter.summary import Summary
@@ -77,6 +78,7 @@ def flatten(
     formats: Sequence[str] = FORMATS,
     workers: int = 2,
     xlsx_max_bytes: int = 1 << 30,
+    xlsx_seconds: float = 1800.0,
     progress: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Summary:
@@ -84,9 +86,10 @@ def flatten(
 
     Args:
         target: the export; its JSON Lines files are there.
-        formats: of `csv` and `parquet`.
+        formats: of `csv`, `parquet` and `xlsx`.
         workers: processes.
         xlsx_max_bytes: bytes of JSON Lines of a file beyond which no workbook is made of it (FLA-02).
+        xlsx_seconds: time for each workbook.
         progress: is given the releases and bytes of JSON Lines made into tables so far.
         stop: once it is set, the work ends with StoppedError and leaves no file.
 
@@ -117,10 +120,12 @@ def flatten(
                 if "csv" in formats:
                     _archive(work, found, cells)
             if "xlsx" in formats:
-                reason = f"xlsx: no workbook is made yet (of at most {xlsx_max_bytes} bytes)"
-                work.missing.append(
-                    manifest.Missing(format="xlsx", name="full.xlsx", reason_code="not_made", reason=reason)
-                )
+                contents = [xlsx.Content(cell.table, cell.year, cell.inputs, cell.rows) for cell in cells]
+                limits = xlsx.Limits(max_bytes=xlsx_max_bytes, seconds=xlsx_seconds, workers=workers)
+                made = xlsx.make(folder, found, contents, _sizes(pieces), limits, stop=stop)
+                work.entries += made.entries
+                work.missing += made.missing
+                work.counts.update(made.counts)
             locks.check()
             _put_in_place(work)
             _record(work, found)
@@ -184,6 +189,14 @@ def _tabulate(work: _Work, progress: Callable[[int, int], None] | None) -> list[
     if not any(piece.tables for piece in result):
         raise EmptyExportError(f"{work.target.directory}: there are no compiled releases to flatten: export first")
     return sorted(result, key=lambda piece: (piece.part.year == UNDATED, piece.part.year, piece.part.order))
+
+
+def _sizes(pieces: Sequence[_Piece]) -> dict[str, int]:
+    """Return the bytes of JSON Lines of each year."""
+    sizes: Counter[str] = Counter()
+    for piece in pieces:
+        sizes[piece.part.year] += piece.part.size
+    return dict(sizes)
 
 
 def _make_tables(work: _Work, pieces: Sequence[_Piece]) -> tuple[list[Table], list[_Cell]]:

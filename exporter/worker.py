@@ -18,6 +18,7 @@ CALLS = {
     "tabulate": "exporter.tabulate",
     "project": "exporter.project",
     "archive": "exporter.csv",
+    "make_workbook": "exporter.xlsx",
 }
 
 
