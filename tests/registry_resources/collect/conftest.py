@@ -52,7 +52,9 @@ class Crawls:
         return self.backend.schedule(self.request(crawl, spider, settings, key, **arguments))
 
     def wait(self, crawl="job-1", seconds=60) -> CrawlProgress:
-        return self.until(lambda progress: progress.state not in {CrawlState.PENDING, CrawlState.RUNNING}, crawl, seconds)
+        return self.until(
+            lambda progress: progress.state not in {CrawlState.PENDING, CrawlState.RUNNING}, crawl, seconds
+        )
 
     def until(self, condition, crawl="job-1", seconds=60) -> CrawlProgress:
         deadline = time.monotonic() + seconds

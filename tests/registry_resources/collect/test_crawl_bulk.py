@@ -85,7 +85,14 @@ def test_local_files_folders_and_globs_are_copied_and_stay_where_they_are(crawls
     urls = json.dumps([str(data / "a.json"), (data / "sub dir/b.json").as_uri(), f"{data}/**/c.json", str(data)])
     log = crawls.run(urls=urls)
 
-    assert list(crawls.files().values()) == [b'{"n": 0}', b'{"n": 1}', b'{"n": 2}', b'{"n": 0}', b'{"n": 1}', b'{"n": 2}']
+    assert list(crawls.files().values()) == [
+        b'{"n": 0}',
+        b'{"n": 1}',
+        b'{"n": 2}',
+        b'{"n": 0}',
+        b'{"n": 1}',
+        b'{"n": 2}',
+    ]
     assert sorted((p, p.stat().st_mtime_ns) for p in data.rglob("*")) == before
     assert (log.errors, log.stats["skipped_count"]) == (0, 1)
     assert "README.md: not JSON" in crawls.text()
@@ -171,7 +178,14 @@ def test_redirects_are_followed_and_loops_of_them_are_errors(crawls, publisher, 
 
 def test_names_in_archives_never_leave_their_folder(crawls, publisher, tmp_path):
     """Names of members become flat, safe file names; links and devices in archives are passed over, and counted."""
-    names = ["../../../up.json", "/tmp/absolute.json", "a/../../b.json", "C:\\x\\y.json", "same.json", "z" * 300 + ".json"]
+    names = [
+        "../../../up.json",
+        "/tmp/absolute.json",
+        "a/../../b.json",
+        "C:\\x\\y.json",
+        "same.json",
+        "z" * 300 + ".json",
+    ]
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name in [*names, "same.json"]:
@@ -204,7 +218,10 @@ def test_names_in_archives_never_leave_their_folder(crawls, publisher, tmp_path)
 def test_a_decompression_bomb_is_one_error_and_leaves_nothing(crawls, publisher):
     """A file that expands beyond the ratio is given up."""
     bomb = gzip.compress(b"[" + b" " * 3_000_000 + b"]")
-    urls = [publisher.add("/bomb.json.gz", bomb), publisher.add("/bomb.zip", zip_of({"a.json": b"[" + b" " * 3_000_000}))]
+    urls = [
+        publisher.add("/bomb.json.gz", bomb),
+        publisher.add("/bomb.zip", zip_of({"a.json": b"[" + b" " * 3_000_000})),
+    ]
 
     log = crawls.run(urls=" ".join(urls), settings={"COLLECT_MAX_RATIO_FROM": "1000000"})
 

@@ -177,7 +177,10 @@ def test_a_folder_that_a_checkout_names_strangely_is_never_deleted(crawls_there)
     folder = crawls_there.folder("job-1")
     folder.make()
     folder.write("request", {"key": "pub", "spider": "invented", "project": True})
-    for located in ({"data_version": "../../x", "name": "a"}, {"data_version": "2020-01-01 00:00:00", "name": "../.."}):
+    for located in (
+        {"data_version": "../../x", "name": "a"},
+        {"data_version": "2020-01-01 00:00:00", "name": "../.."},
+    ):
         (folder.path / "located.json").write_text(json.dumps(located))
         with pytest.raises(UnexpectedError, match="nothing was deleted"):
             crawls_there.backend.wipe({"job_id": "job-1"})
