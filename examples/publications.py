@@ -59,9 +59,9 @@ def graustark(seed: str, count: int = 30_000) -> Iterator[tuple[str, bytes]]:
             if rng.random() < 0.1 and len(lines) < wanted:
                 lines.append(_bytes(_corrected(release)))
         number += wanted
-        if year != years[-1]:
+        if lines and year != years[-1]:
             yield f"{year}.jsonl.gz", gzipped(b"\n".join(lines) + b"\n")
-        else:
+        elif lines:
             yield f"{year}.zip", zipped(_packages(lines))
 
 
