@@ -3,8 +3,8 @@
 Belongs here: arguments, progress on standard error, the JSON summary on standard output, signals and exit codes. Does
 not belong here: any work.
 
-Exit codes: 0 all is well; 1 a failure, told in one line; 2 wrong arguments; 3 done, but the source was cut off; 130 and
-143 ended by SIGINT and SIGTERM, with nothing left behind.
+Exit codes: 0 all is well; 1 a failure, told in one line; 2 wrong arguments; 3 done, but the source was cut off; 130
+and 143 ended by SIGINT and SIGTERM, with nothing left behind.
 """
 
 from __future__ import annotations

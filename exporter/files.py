@@ -50,7 +50,10 @@ def is_temporary(path: Path) -> bool:
 def make_directory(path: Path) -> None:
     """Create a folder and its parents, if they are not there, and sync the folder that holds it."""
     if not path.is_dir():
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from None
         sync_directory(path.parent)
 
 

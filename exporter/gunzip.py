@@ -66,7 +66,7 @@ def lines(data: Iterable[bytes], limit: int) -> Iterator[bytes | None]:
 
     Args:
         data: the bytes, in pieces.
-        limit: the bytes that a line may have; the memory needed is about twice that.
+        limit: the bytes that a line may have, no fewer than those of a piece; the memory needed is about twice that.
 
     Yields:
         Each line; None for one that is longer.

@@ -24,9 +24,14 @@ _SCALAR = rb"(?:" + _STRING + rb"|" + _NUMBER + rb"|true|false|null)"
 _WHITE = re.compile(_SPACE)
 _VALUE = re.compile(_SCALAR)
 _KEY = re.compile(rb"(" + _STRING + rb")" + _SPACE + rb":" + _SPACE)
-# Runs of scalars are taken in one step, for speed; each ends with a comma, so that something must follow.
-_ELEMENTS = re.compile(rb"(?:" + _SCALAR + _SPACE + rb"," + _SPACE + rb")*+")
-_MEMBERS = re.compile(rb"(?:" + _KEY.pattern + _SCALAR + _SPACE + rb"," + _SPACE + rb")*+")
+# Runs of scalars, and of objects and arrays of nothing but these, are taken in one step, for speed. Each ends with a
+# comma, so that something must follow.
+_MEMBER = _STRING + _SPACE + rb":" + _SPACE + _SCALAR + _SPACE
+_OBJECT = rb"\{" + _SPACE + rb"(?:" + _MEMBER + rb"(?:," + _SPACE + _MEMBER + rb")*+)?+\}"
+_ARRAY = rb"\[" + _SPACE + rb"(?:" + _SCALAR + _SPACE + rb"(?:," + _SPACE + _SCALAR + _SPACE + rb")*+)?+\]"
+_FLAT = rb"(?:" + _SCALAR + rb"|" + _OBJECT + rb"|" + _ARRAY + rb")" + _SPACE + rb"," + _SPACE
+_ELEMENTS = re.compile(rb"(?:" + _FLAT + rb")*+")
+_MEMBERS = re.compile(rb"(?:" + _STRING + _SPACE + rb":" + _SPACE + _FLAT + rb")*+")
 _OPEN = {ord("{"): ord("}"), ord("["): ord("]")}
 
 
