@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from isal import isal_zlib
 
@@ -28,15 +28,17 @@ from registry_resources.collect.sniff import Kind, Peeked, Readable, sniff
 MAX_DEPTH = 4  # wrappers within each other, such as a .json.gz in a .tar.gz: 3
 MAX_ZIP_INDEX = 64 << 20  # bytes of a zip's index, which is held in memory: about 500,000 members
 MAX_TAR_HEADER = 1 << 20  # bytes of a member's name and the like
-_BROKEN = (
+_BROKEN: tuple[type[Exception], ...] = (
     zlib.error,
-    isal_zlib.error,
+    cast("type[Exception]", isal_zlib.error),
     EOFError,
     tarfile.TarError,
     zipfile.BadZipFile,
     struct.error,
     UnicodeDecodeError,
 )
+_BROKEN_TAR: tuple[type[Exception], ...] = (*_BROKEN, ValueError)
+_UNREADABLE: tuple[type[Exception], ...] = (*_BROKEN, NotImplementedError, RuntimeError, OSError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -178,111 +180,119 @@ def documents(
     Raises:
         StoreError: if a temporary file can't be written.
     """
-    yield from _unwrap(Peeked(stream), "", name, limits, partial, size, seekable, 1)
+    yield from _unwrap(Peeked(stream), _Place("", name, size, 1, seekable), limits, partial)
 
 
-def _unwrap(
-    stream: Peeked,
-    member: str,
-    name: str,
-    limits: Limits,
-    partial: Path,
-    size: int,
-    seekable: BinaryIO | None,
-    depth: int,
-) -> Iterator[Document]:
+@dataclass(frozen=True)
+class _Place:
+    """Where in the wrappers something is: its label and name, its size or 0, its depth, and the file to seek in."""
+
+    member: str
+    name: str
+    size: int
+    depth: int
+    seekable: BinaryIO | None = None
+
+    def inside(self, member: str, size: int) -> _Place:
+        """The place of a member of the archive that is here."""
+        label = f"{self.member}/{member}" if self.member else member
+        return _Place(label, label.rsplit("/", 1)[-1], size, self.depth + 1)
+
+
+def _unwrap(stream: Peeked, place: _Place, limits: Limits, partial: Path) -> Iterator[Document]:
     try:
-        kind = sniff(stream.peek(), name)
+        kind = sniff(stream.peek(), place.name)
         if kind is Kind.JSON:
-            yield Document(member, stream)
-            return
-        if depth > MAX_DEPTH:
-            raise BadContentError(f"more than {MAX_DEPTH} archives within each other")
-        if kind is Kind.GZIP:
+            yield Document(place.member, stream)
+        elif place.depth > MAX_DEPTH:
+            yield Document(place.member, problem=f"more than {MAX_DEPTH} archives within each other")
+        elif kind is Kind.GZIP:
             start = stream.position
-            budget = _Budget(limits, lambda: size or stream.position - start)
-            inner = _Expanding(_Gunzip(stream), budget, "gzip")
-            yield from _unwrap(Peeked(inner), member, _without_gz(name), limits, partial, 0, None, depth + 1)
+            budget = _Budget(limits, lambda: place.size or stream.position - start)
+            inner = Peeked(_Expanding(_Gunzip(stream), budget, "gzip"))
+            yield from _unwrap(
+                inner, _Place(place.member, _without_gz(place.name), 0, place.depth + 1), limits, partial
+            )
         elif kind is Kind.TAR:
-            yield from _tar(stream, member, limits, partial, depth)
-        elif seekable:
-            yield from _zip(seekable, member, limits, partial, depth)
+            yield from _tar(stream, place, limits, partial)
+        elif place.seekable:
+            yield from _zip(place.seekable, place, limits, partial)
         else:
             with _spooled(stream, partial) as file:
-                yield from _zip(file, member, limits, partial, depth)
+                yield from _zip(file, place, limits, partial)
     except BadContentError as error:
-        yield Document(member, problem=str(error))
+        yield Document(place.member, problem=str(error))
 
 
-def _tar(stream: Peeked, member: str, limits: Limits, partial: Path, depth: int) -> Iterator[Document]:
+def _tar(stream: Peeked, place: _Place, limits: Limits, partial: Path) -> Iterator[Document]:
     found = 0
     try:
-        # pylint: a context manager would close the stream, which isn't ours
         with tarfile.open(fileobj=_Forward(stream), mode="r:", errorlevel=0, encoding="utf-8") as archive:
             while info := archive.next():
-                archive.members.clear()  # it would keep them all
-                label = f"{member}/{info.name}" if member else info.name
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+                inside = place.inside(info.name, info.size)
                 if info.isdir():
                     continue
                 if not info.isreg() or info.issparse():
-                    yield Document(label, problem="a link or a special file in an archive", counts=False)
+                    yield Document(inside.member, problem="a link or a special file in an archive", counts=False)
                     continue
                 found += 1
                 if content := archive.extractfile(info):
-                    inner = _Expanding(content, _Budget(Limits(float("inf")), lambda: 1), "tar")
-                    yield from _member(inner, label, limits, partial, info.size, depth)
-    except (*_BROKEN, ValueError) as error:
+                    unlimited = _Budget(Limits(float("inf")), lambda: 1)  # what wraps the tar file has its own
+                    yield from _member(_Expanding(content, unlimited, "tar"), inside, limits, partial)
+    except _BROKEN_TAR as error:
         raise BadContentError(f"a tar file that is cut off or broken ({_plain(error)})") from error
     if not found:
         raise BadContentError("an archive without any file")
 
 
-def _zip(file: BinaryIO, member: str, limits: Limits, partial: Path, depth: int) -> Iterator[Document]:
+def _zip(file: BinaryIO, place: _Place, limits: Limits, partial: Path) -> Iterator[Document]:
     try:
-        _check_zip_index(file)
+        size = _check_zip_index(file)
         archive = zipfile.ZipFile(file)
-    except (*_BROKEN, NotImplementedError, OSError, ValueError) as error:
+    except _UNREADABLE as error:
         raise BadContentError(f"a zip file that is cut off or broken ({_plain(error)})") from error
     found = 0
-    size = file.seek(0, os.SEEK_END)
     budget = _Budget(limits, lambda: size)
     with archive:
         for info in archive.infolist():
-            label = f"{member}/{info.filename}" if member else info.filename
+            inside = place.inside(info.filename, info.compress_size)
             if info.is_dir():
                 continue
             if (info.external_attr >> 16) & 0o170000 == 0o120000:
-                yield Document(label, problem="a link or a special file in an archive", counts=False)
+                yield Document(inside.member, problem="a link or a special file in an archive", counts=False)
                 continue
             found += 1
             try:
                 content = archive.open(info)
-            except (*_BROKEN, NotImplementedError, RuntimeError, OSError, ValueError) as error:
-                yield Document(label, problem=f"a member of a zip file that can't be read ({_plain(error)})")
+            except _UNREADABLE as error:
+                problem = f"a member of a zip file that can't be read ({_plain(error)})"
+                yield Document(inside.member, problem=problem)
                 continue
             with closing(content):
-                inner = _Expanding(content, budget, "zip")
-                yield from _member(inner, label, limits, partial, info.compress_size, depth)
+                yield from _member(_Expanding(content, budget, "zip"), inside, limits, partial)
     if not found:
         raise BadContentError("an archive without any file")
 
 
-def _member(stream: Readable, label: str, limits: Limits, partial: Path, size: int, depth: int) -> Iterator[Document]:
+def _member(stream: Readable, place: _Place, limits: Limits, partial: Path) -> Iterator[Document]:
     """One member: what isn't JSON, and doesn't claim to be, stands beside the data and is no error."""
-    name = label.rsplit("/", 1)[-1]
-    if label.startswith("__MACOSX/") or "/__MACOSX/" in label or name == ".DS_Store":
-        yield Document(label, problem="a file of macOS beside the data", counts=False)
+    name = place.name.lower()
+    if "__MACOSX" in place.member.split("/") or name == ".ds_store":
+        yield Document(place.member, problem="a file of macOS beside the data", counts=False)
         return
-    claims = name.lower().endswith((".json", ".jsonl", ".ndjson", ".gz", ".zip", ".tar", ".tgz")) or "." not in name
-    for document in _unwrap(Peeked(stream), label, name, limits, partial, size, None, depth + 1):
-        if document.problem and document.member == label and not claims and "expands" not in document.problem:
-            yield Document(label, problem=document.problem, counts=False)
-        else:
-            yield document
+    claims = "." not in name or name.endswith((".json", ".jsonl", ".ndjson", ".gz", ".zip", ".tar", ".tgz"))
+    try:
+        peeked = Peeked(stream)
+        sniff(peeked.peek(), place.name)
+    except BadContentError as error:
+        yield Document(place.member, problem=str(error), counts=claims)
+        return
+    yield from _unwrap(peeked, place, limits, partial)
 
 
-def _check_zip_index(file: BinaryIO) -> None:
-    """Refuse an index that would fill the memory, before it is read."""
+def _check_zip_index(file: BinaryIO) -> int:
+    """Refuse an index that would fill the memory, before it is read. Returns the file's size."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 65_557))
     tail = file.read()
@@ -294,6 +304,7 @@ def _check_zip_index(file: BinaryIO) -> None:
     if index_size > MAX_ZIP_INDEX:
         raise BadContentError(f"a zip file whose index has {index_size:,} bytes: too many members. Offer it as tar.gz")
     file.seek(0)
+    return size
 
 
 def _spooled(stream: Readable, partial: Path) -> Any:

@@ -59,7 +59,9 @@ def check_arguments(spider: str, arguments: Mapping[str, str]) -> None:
             f"url of the spider links_next is {redact(arguments['url'])!r}. It must begin with http:// or https://."
         )
     if "sample" in arguments and sample_size(arguments) is None:
-        raise UnexpectedError(f"sample of the spider {spider} is {arguments['sample']!r}. It must be a whole number from 1 up.")
+        raise UnexpectedError(
+            f"sample of the spider {spider} is {arguments['sample']!r}. It must be a whole number from 1 up."
+        )
 
 
 def unknown_spider(spider: str, known: Mapping[str, object] | list[str], hint: str = "") -> str:
@@ -98,6 +100,6 @@ def split_urls(text: str) -> list[str]:
         scheme, separator, _ = source.partition("://")
         if separator and scheme.lower() not in {"http", "https", "file"}:
             raise UnexpectedError(
-                f"urls of the spider bulk has {redact(source)!r}. Only http, https and file URLs, paths and globs work."
+                f"urls of the spider bulk has {redact(source)!r}. Only http, https and file URLs, paths and globs do."
             )
     return sources

@@ -1,6 +1,6 @@
 """Reads the log of a crawl, of whichever backend: what it counted, how it ended, and what went wrong.
 
-Belongs here: the form of Scrapy's log lines and statistics, and Kingfisher Collect's lines in them. A log holds text of
+Belongs here: the form of Scrapy's log lines and statistics, and Kingfisher Collect's lines in them. A log has text of
 remote servers, so nothing in it is ever evaluated, every pattern is anchored to a line's start, and every length is
 capped (DEF-10, DEF-11). Does not belong here: judging a crawl, which is the acceptance rules' business.
 """

@@ -11,19 +11,21 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import requests
 import urllib3
 from scrapy.core.downloader.handlers.base import BaseDownloadHandler
 from scrapy.http import Response
 
-from registry_resources.redaction import redact
 from registry_resources.collect.problems import DownloadError, RefusedDownloadError
+from registry_resources.redaction import redact
 
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
+
+    from registry_resources.collect.spiders.base import CollectSpider
 
 CONNECT_TIMEOUT = 30.0  # seconds
 PIECE = 1 << 18  # bytes: small enough to notice soon that the crawl is ending
@@ -31,7 +33,7 @@ PIECE = 1 << 18  # bytes: small enough to notice soon that the crawl is ending
 BODY = "body_path"
 
 
-class StreamingHandler(BaseDownloadHandler):  # type: ignore[misc]
+class StreamingHandler(BaseDownloadHandler):
     """Downloads each body to a file of its own, in threads."""
 
     lazy = True
@@ -56,7 +58,7 @@ class StreamingHandler(BaseDownloadHandler):  # type: ignore[misc]
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, request: Request) -> Response:
-        store = self.crawler.spider.store
+        store = cast("CollectSpider", self.crawler.spider).store
         path = store.temporary()
         timeout = float(request.meta.get("download_timeout") or self.crawler.settings.getfloat("DOWNLOAD_TIMEOUT"))
         started = time.monotonic()

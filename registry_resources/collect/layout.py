@@ -7,6 +7,7 @@ here: what files hold.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import shutil
@@ -98,10 +99,8 @@ def remove_directory(files_store: Path, directory: str) -> bool:
     found = path.is_dir()
     if found:
         _remove_tree(path)
-    try:
+    with contextlib.suppress(OSError):  # not empty, or not there
         spider.rmdir()
-    except OSError:  # not empty, or not there
-        pass
     return found
 
 

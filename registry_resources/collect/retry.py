@@ -7,7 +7,7 @@ import datetime
 import email.utils
 import random
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from scrapy.downloadermiddlewares.retry import RetryMiddleware
 from scrapy.http import Request, Response
@@ -15,8 +15,10 @@ from scrapy.http import Request, Response
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
+    from registry_resources.collect.spiders.base import CollectSpider
 
-class BackoffRetryMiddleware(RetryMiddleware):  # type: ignore[misc]
+
+class BackoffRetryMiddleware(RetryMiddleware):
     """Waits before each new try: as long as `Retry-After` asks, else twice as long each time, with some chance in it.
 
     Settings: `RETRY_BACKOFF` (seconds before the second try), `RETRY_BACKOFF_MAX` (seconds at most), `RETRY_AFTER_MAX`
@@ -36,14 +38,18 @@ class BackoffRetryMiddleware(RetryMiddleware):  # type: ignore[misc]
     longest = 60.0
     longest_asked = 600.0
 
-    async def process_response(self, request: Request, response: Response) -> Request | Response:
+    async def process_response(  # type: ignore[override]  # Scrapy awaits what is awaitable
+        self, request: Request, response: Response
+    ) -> Any:
         """Try again where the status says that it may help."""
-        asked = retry_after(response.headers.get(b"Retry-After", b"").decode("latin-1"))
+        asked = retry_after((response.headers.get(b"Retry-After") or b"").decode("latin-1"))
         if asked is not None and asked > self.longest_asked:
             return response
         return await self._wait(super().process_response(request, response), asked)
 
-    async def process_exception(self, request: Request, exception: Exception) -> Any:
+    async def process_exception(  # type: ignore[override]
+        self, request: Request, exception: Exception
+    ) -> Any:
         """Try again where the error says that it may help."""
         return await self._wait(super().process_exception(request, exception), None)
 
@@ -53,7 +59,7 @@ class BackoffRetryMiddleware(RetryMiddleware):  # type: ignore[misc]
             seconds = min(self.longest, self.first * 2 ** (tries - 1)) * random.uniform(0.5, 1)  # noqa: S311
             seconds = seconds if asked is None else asked
             # In steps, so that a crawl that is ending doesn't wait for it.
-            while seconds > 0 and not self.crawler.spider.stopping:
+            while seconds > 0 and not cast("CollectSpider", self.crawler.spider).stopping:
                 await asyncio.sleep(min(seconds, 0.5))
                 seconds -= 0.5
         return result

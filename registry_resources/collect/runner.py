@@ -117,7 +117,7 @@ class LogBound(logging.Filter):
 
 
 def open_log(path: Path, settings: Any, secrets: dict[str, str]) -> None:
-    """Open the log, redacted and bounded. Scrapy's own handler is replaced whenever a crawler is made, so it isn't used."""
+    """Open the log, redacted and bounded. Scrapy's own handler isn't used: each crawler replaces it."""
     # By its path, since a checkout's interpreter doesn't know the package.
     spec = importlib.util.spec_from_file_location("_redaction", HERE.parent / "redaction.py")
     if spec is None or spec.loader is None:
@@ -168,6 +168,7 @@ class Watch:
         self.crawl_dir = Path(request["crawl_dir"])
         crawler.signals.connect(self.opened, signal=signals.spider_opened)
         self.reason = ""
+        self._reactor: Any = None
         self._call: Any = None
         crawler.signals.connect(self.closed, signal=signals.spider_closed)
         crawler.signals.connect(self.write, signal=signals.engine_stopped)
@@ -179,7 +180,6 @@ class Watch:
         self._reactor = reactor
         if self.request["project"]:
             self.locate(spider)
-            reactor.callLater(1.1, os.close, self.start_lock)
         self.look()
 
     def locate(self, spider: Any) -> None:
@@ -191,6 +191,8 @@ class Watch:
                 self._reactor.callLater(0, self.locate, spider)
                 return
             moment = started.strftime("%Y-%m-%d %H:%M:%S")
+            os.pwrite(self.start_lock, f"{int(started.timestamp()):<20}".encode(), 0)
+        os.close(self.start_lock)  # the next crawl of this spider may start, once the second is over
         name = f"{spider.name}_sample" if getattr(spider, "sample", None) else spider.name
         write(self.crawl_dir / "located.json", {"data_version": moment, "name": name})
 
@@ -224,10 +226,16 @@ def write(path: Path, value: dict[str, Any]) -> None:
 
 
 def wait_turn(request: dict[str, Any]) -> int:
-    """Wait until no other crawl of this spider starts: those that start in one second would share a folder."""
+    """Wait until no other crawl of this spider starts, and the second is over in which the last one did.
+
+    Those that start in the same second would write into the same folder.
+    """
     path = Path(request["crawl_dir"]).parent / f".start-{request['spider']}.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
+    last = os.pread(descriptor, 20, 0).strip()
+    while last.isdigit() and 0 <= time.time() - int(last) < 1:
+        time.sleep(0.05)
     return descriptor
 
 
@@ -263,7 +271,7 @@ def main() -> None:
 
         sys.stdout.write(LISTING + json.dumps(SpiderLoader.from_settings(make_settings(request)).list()) + "\n")
         return
-    os.set_inheritable(request["lock"], False)  # noqa: FBT003
+    os.set_inheritable(request["lock"], False)
     detach(Path(request["crawl_dir"]))
     end: dict[str, Any] = {"reason": ""}
     try:

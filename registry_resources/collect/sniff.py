@@ -1,4 +1,4 @@
-"""Tells what a file is by its first bytes. Belongs here: forms and their marks; names and types claimed are ignored."""
+"""Tells what a file is by its first bytes. Belongs here: forms and their marks. Claims are ignored."""
 
 from __future__ import annotations
 

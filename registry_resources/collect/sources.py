@@ -77,8 +77,7 @@ def saved(path: Path, urls: str) -> Iterator[Source]:
         temporary = path.with_suffix(".tmp")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123
-            for source in expand(urls):
-                file.write(json.dumps(asdict(source)) + "\n")
+            file.writelines(json.dumps(asdict(source)) + "\n" for source in expand(urls))
         temporary.replace(path)
     with path.open(encoding="utf-8") as file:
         for line in file:

@@ -82,8 +82,8 @@ class FileStore:
             raise StoppedError
         if self.bytes + size > self._max_bytes:
             raise StoreError(
-                f"the crawl stores more than {self._max_bytes:,} bytes. If that is right, raise COLLECT_MAX_BYTES in the "
-                "publication's settings bundle"
+                f"the crawl stores more than {self._max_bytes:,} bytes. If that is right, raise COLLECT_MAX_BYTES in "
+                "the publication's settings bundle"
             )
 
     def keep(self, path: Path, file_name: str, source: int, label: str) -> int:

@@ -27,11 +27,14 @@ T = TypeVar("T")
 MAX_SKIPPED_LINES = 100
 
 
-class CollectSpider(scrapy.Spider):  # type: ignore[misc]
+class CollectSpider(scrapy.Spider):
     """A spider that streams what it finds into the file store."""
 
+    crawl_dir: Path
+    sample_size: int | None
     store: FileStore
     limits: Limits
+    threads: ThreadPoolExecutor
     loop: asyncio.AbstractEventLoop
     _ended = False
 
@@ -115,7 +118,7 @@ class CollectSpider(scrapy.Spider):  # type: ignore[misc]
             self.logger.warning("Skipped: further ones are only counted (skipped_count).")
 
     def failure(self, failure: Any) -> str:
-        """What a failed request says of itself, in the words that the reader of crawl logs sorts; "" if it is no error.
+        """What a failed request says of itself, in words that the reader of crawl logs sorts; "" if it is no error.
 
         Raises:
             CloseSpider: if the file store can't be written.

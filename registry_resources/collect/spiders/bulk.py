@@ -52,7 +52,7 @@ class BulkSpider(CollectSpider):
                     await self._store_batch(batch)
                     batch = []
             else:
-                while self.waiting >= MAX_WAITING and not self.stopping:
+                while self.waiting >= MAX_WAITING and not self.stopping:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
                 self.waiting += 1
                 cb_kwargs = {"number": number, "source": source}
@@ -68,12 +68,12 @@ class BulkSpider(CollectSpider):
         except StoppedError:
             self.logger.info("Stopped while storing %s.", source.location)
         finally:
-            await self.in_thread(path.unlink, True)  # noqa: FBT003 - missing_ok
+            await self.in_thread(path.unlink, True)
         self.counted()
         self.stop_at_sample()
 
     async def _store_batch(self, batch: list[tuple[int, Source]]) -> None:
-        """Store the documents of local sources: no request of Scrapy's is needed for them, each of which costs 3 ms."""
+        """Store the documents of local sources: they need no request, each of which takes Scrapy 3 ms."""
 
         def store() -> None:
             for number, source in batch:
@@ -117,7 +117,7 @@ class BulkSpider(CollectSpider):
         except OSError as error:
             self._tell(source.location, f"it can't be read: {error.strerror}", counts=True)
             return False
-        whole = True
+        whole, told = True, ""
         with file:
             if not path.is_file():
                 self._tell(source.location, "not a regular file", counts=True)
@@ -131,7 +131,9 @@ class BulkSpider(CollectSpider):
                     break
                 if not problem:
                     problem, counts = self._keep(document, number, member, source), True
-                if problem:
+                # A cut-off archive is told once: where it was cut, not again at its end.
+                if problem and (document.member or problem != told):
+                    told = problem
                     beside = source.listed and not document.member and not _claims(name)
                     whole &= self._tell(where, problem, counts=counts and not beside)
         return whole

@@ -50,7 +50,7 @@ class LinksNextSpider(CollectSpider):
         except StoppedError:
             return
         finally:
-            path.unlink(missing_ok=True)
+            await self.in_thread(path.unlink, True)  # missing_ok
         self.count("item_scraped_count")
         self.counted()
         self.stop_at_sample()
@@ -95,6 +95,7 @@ class LinksNextSpider(CollectSpider):
         Raises:
             BadContentError: if it isn't a JSON object, or leads back.
         """
+        url = response.request.url if response.request else response.url
         with path.open("rb") as file:
             temporary = _unwrapped(file, self, path.stat().st_size)
         try:
@@ -102,7 +103,7 @@ class LinksNextSpider(CollectSpider):
             self.store.keep(temporary, f"page-{number:06d}.json", number, redact(response.url))
         finally:
             temporary.unlink(missing_ok=True)
-        self.store.done(number, next=following, url=_digest(response.request.url.encode()).hex(), page=page.hex())
+        self.store.done(number, next=following, url=_digest(url.encode()).hex(), page=page.hex())
         return following
 
     def _read(self, path: Path, url: str, number: int) -> tuple[bytes, str]:
@@ -116,8 +117,8 @@ class LinksNextSpider(CollectSpider):
         if not found.value:
             if number == 1 and not found.parent:
                 raise BadContentError(
-                    f"the first page has no {self.next_path.rpartition('.')[0] or self.next_path}. Set next_path to where "
-                    "pages give the next one's URL, or use the spider bulk for a single document"
+                    f"the first page has no {self.next_path.rpartition('.')[0] or self.next_path}. Set next_path to "
+                    "where pages give the next one's URL, or use the spider bulk for a single document"
                 )
             return page, ""
         following = urljoin(url, found.value)
@@ -176,9 +177,9 @@ def _unwrapped(file: BinaryIO, spider: CollectSpider, size: int) -> Path:
     try:
         for document in documents(file, "", spider.limits, spider.store.partial, size=size, seekable=file):
             if document.stream is None:
-                raise BadContentError(document.problem)
+                raise BadContentError(document.problem)  # noqa: TRY301
             if path:
-                raise BadContentError("an archive of several documents, where a page is one")
+                raise BadContentError("an archive of several documents, where a page is one")  # noqa: TRY301
             path = spider.store.temporary()
             spider.store.write(document.stream, path)
     except BaseException:
