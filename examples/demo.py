@@ -61,14 +61,14 @@ def main(arguments: list[str] | None = None) -> int:
     failed = []
     for key in keys:
         if is_current(exports / key, sources):
-            say(f"{key}: already published. To publish it anew: registry run {key}")
+            say(f"{key}: already published, from these sources")
         elif registry(["run", key], environment):
             failed.append(key)
     print(f"\n{table(exports, keys)}\n")
     for key in failed:
         say(f"{key} failed: see above for the reason; run the demo again to try again")
     if not failed:
-        print(how_to_open(exports / keys[0]))
+        print(how_to_open(exports / keys[0], environment))
     say(f"ended after {time.monotonic() - start:.0f} s")
     return 1 if failed else 0
 
@@ -182,13 +182,17 @@ def table(exports: Path, keys: list[str]) -> str:
     )
 
 
-def how_to_open(folder: Path) -> str:
+def how_to_open(folder: Path, environment: Mapping[str, str]) -> str:
     """How to go on from here."""
     pointer, _ = latest(folder)
     version = folder / pointer["directory"]
-    return f"""Dagit, with these publications:    make dev
-What is published, and checksums:  {folder / "latest.json"} names the version; its manifest.json lists the files
-In Python (pandas, DuckDB):
+    homes = " ".join(f"{name}={environment[name]}" for name in ("REGISTRY_HOME", "DAGSTER_HOME"))
+    return f"""Dagit, with these publications:
+    make dev
+The registry's commands, such as what one publication had skipped and why:
+    export {homes}
+    {Path(sys.executable).with_name("registry")} show quirk
+The files, which {folder / "latest.json"} and the version's manifest.json list:
     pandas.read_json("{version / "full.jsonl.gz"}", lines=True)
     duckdb.read_parquet("{version}/parquet/awards/*/*.parquet", hive_partitioning=True)
 """
