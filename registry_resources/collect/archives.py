@@ -62,6 +62,7 @@ class Document:
         member: its name within the file, or "" if it is the file itself.
         stream: reads it, once, before the next one is asked for; raises BadContentError. None if there is a problem.
         problem: what is wrong with it, or "".
+        whole: whether it is the file just as it is, in no wrapper.
         counts: whether the problem is an error, rather than something beside the data (a read-me file, a link).
     """
 
@@ -69,6 +70,7 @@ class Document:
     stream: Readable | None = None
     problem: str = ""
     counts: bool = True
+    whole: bool = False
 
 
 class _Budget:
@@ -203,7 +205,7 @@ def _unwrap(stream: Peeked, place: _Place, limits: Limits, partial: Path) -> Ite
     try:
         kind = sniff(stream.peek(), place.name)
         if kind is Kind.JSON:
-            yield Document(place.member, stream)
+            yield Document(place.member, stream, whole=place.depth == 1)
         elif place.depth > MAX_DEPTH:
             yield Document(place.member, problem=f"more than {MAX_DEPTH} archives within each other")
         elif kind is Kind.GZIP:

@@ -168,6 +168,7 @@ class Watch:
         self.crawl_dir = Path(request["crawl_dir"])
         crawler.signals.connect(self.opened, signal=signals.spider_opened)
         self.reason = ""
+        self._told = False
         self._reactor: Any = None
         self._call: Any = None
         crawler.signals.connect(self.closed, signal=signals.spider_closed)
@@ -203,13 +204,18 @@ class Watch:
 
     def write(self) -> None:
         """Write the progress."""
-        stats = self.crawler.stats
-        files = stats.get_value("file_count", stats.get_value("item_scraped_count", 0))
-        size = stats.get_value("file_bytes", stats.get_value("downloader/response_bytes", 0))
+        stats, store = self.crawler.stats, getattr(self.crawler.spider, "store", None)
+        if store and not self.request["project"]:
+            files, size = store.files, store.bytes + store.unfinished
+        else:
+            files = stats.get_value("file_count", stats.get_value("item_scraped_count", 0))
+            size = stats.get_value("downloader/response_bytes", 0)
         try:
             write(self.crawl_dir / "progress.json", {"files": files, "bytes": size})
         except OSError:  # on a full disk the crawl ends by itself, with that reason
-            logging.getLogger(__name__).warning("The progress can't be written to %s.", self.crawl_dir)
+            if not self._told:
+                logging.getLogger(__name__).warning("The progress can't be written to %s.", self.crawl_dir)
+            self._told = True
 
     def closed(self, reason: str) -> None:
         """Remember the finish reason, and look no more."""
@@ -230,7 +236,7 @@ def wait_turn(request: dict[str, Any]) -> int:
 
     Those that start in the same second would write into the same folder.
     """
-    path = Path(request["crawl_dir"]).parent / f".start-{request['spider']}.lock"
+    path = Path(request["crawl_dir"]).parent / f".start-{re.sub('[^A-Za-z0-9_-]', '_', request['spider'])}.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     last = os.pread(descriptor, 20, 0).strip()

@@ -38,6 +38,7 @@ class FileStore:
         self.partial = partial
         self.files = 0
         self.bytes = 0
+        self.unfinished = 0  # bytes of files being written
         self.stopping: Callable[[], bool] = lambda: False
         self._max_bytes = max_bytes
         self._journal = journal
@@ -59,7 +60,7 @@ class FileStore:
             StoppedError: if the crawl is ending.
             StoreError: if it can't be written, or the crawl's cap is reached.
         """
-        size = 0
+        size = written = 0
         try:
             with _told(path):
                 file = path.open("wb")
@@ -69,12 +70,20 @@ class FileStore:
                     self.check(size)
                     with _told(path):
                         file.write(data)
+                    self._add_unfinished(len(data))
+                    written += len(data)
                 with _told(path):
                     file.flush()
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+        finally:
+            self._add_unfinished(-written)
         return size
+
+    def _add_unfinished(self, size: int) -> None:
+        with self._lock:
+            self.unfinished += size
 
     def check(self, size: int) -> None:
         """Raise StoppedError if the crawl is ending, StoreError if `size` more bytes would exceed its cap."""

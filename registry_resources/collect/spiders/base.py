@@ -118,16 +118,15 @@ class CollectSpider(scrapy.Spider):
             self.logger.warning("Skipped: further ones are only counted (skipped_count).")
 
     def failure(self, failure: Any) -> str:
-        """What a failed request says of itself, in words that the reader of crawl logs sorts; "" if it is no error.
-
-        Raises:
-            CloseSpider: if the file store can't be written.
-        """
+        """What a failed request says of itself, in words that the reader of crawl logs sorts; "" if it is no error."""
         error = failure.value
         if isinstance(error, StoppedError):
             return ""
         if isinstance(error, StoreError):
-            raise self.broken_store(error)
+            # Raised from here, Scrapy would tell it as a failed download, too.
+            reason = self.broken_store(error).reason
+            self.ending = asyncio.ensure_future(self.crawler.engine.close_spider_async(reason=reason))
+            return ""
         response: Response | None = getattr(error, "response", None)
         if response is not None:
             return f"status={response.status} message='' request=<{failure.request.method} {response.url}>"

@@ -130,7 +130,7 @@ class BulkSpider(CollectSpider):
                 if not problem and self.sample_size and self.store.files >= self.sample_size:
                     break
                 if not problem:
-                    problem, counts = self._keep(document, number, member, source), True
+                    problem, counts = self._keep(document, path, number, member, source), True
                 # A cut-off archive is told once: where it was cut, not again at its end.
                 if problem and (document.member or problem != told):
                     told = problem
@@ -138,19 +138,22 @@ class BulkSpider(CollectSpider):
                     whole &= self._tell(where, problem, counts=counts and not beside)
         return whole
 
-    def _keep(self, document: Document, number: int, member: int, source: Source) -> str:
+    def _keep(self, document: Document, path: Path, number: int, member: int, source: Source) -> str:
         """Store one document. Returns what is wrong with it, or ""."""
         if document.stream is None:
             return document.problem
         label = f"{source.location}#{document.member}" if document.member else source.location
         file_name = _file_name(_name(source.location), document.member, number, member)
-        temporary = self.store.temporary()
-        try:
-            self.store.write(document.stream, temporary)
-        except BadContentError as error:
-            return str(error)
-        except OSError as error:
-            return f"it can't be read: {error.strerror}"
+        if document.whole and not source.local:
+            temporary = path  # it lies in the file store already
+        else:
+            temporary = self.store.temporary()
+            try:
+                self.store.write(document.stream, temporary)
+            except BadContentError as error:
+                return str(error)
+            except OSError as error:
+                return f"it can't be read: {error.strerror}"
         self.store.keep(temporary, file_name, number, redact(label))
         self.loop.call_soon_threadsafe(self.count, "item_scraped_count")
         return ""

@@ -97,7 +97,7 @@ class LinksNextSpider(CollectSpider):
         """
         url = response.request.url if response.request else response.url
         with path.open("rb") as file:
-            temporary = _unwrapped(file, self, path.stat().st_size)
+            temporary = _unwrapped(file, path, self)
         try:
             page, following = self._read(temporary, response.url, number)
             self.store.keep(temporary, f"page-{number:06d}.json", number, redact(response.url))
@@ -167,19 +167,22 @@ def read_page(path: Path, next_path: str) -> Found:
     return found
 
 
-def _unwrapped(file: BinaryIO, spider: CollectSpider, size: int) -> Path:
-    """Unwrap a page, which may have come compressed. Returns the temporary file it was written to.
+def _unwrapped(file: BinaryIO, downloaded: Path, spider: CollectSpider) -> Path:
+    """Unwrap a page, which may have come compressed. Returns the temporary file that it is in.
 
     Raises:
         BadContentError: if there isn't exactly one document.
     """
     path: Path | None = None
     try:
+        size = downloaded.stat().st_size
         for document in documents(file, "", spider.limits, spider.store.partial, size=size, seekable=file):
             if document.stream is None:
                 raise BadContentError(document.problem)  # noqa: TRY301
             if path:
                 raise BadContentError("an archive of several documents, where a page is one")  # noqa: TRY301
+            if document.whole:
+                return downloaded
             path = spider.store.temporary()
             spider.store.write(document.stream, path)
     except BaseException:
