@@ -14,7 +14,17 @@ import zipfile
 import ocdsmerge
 import pytest
 
-from examples.hostile import BROKEN_FILES, CASES, FILES, PREFIX, Case, HostileFile, enormous_line, gzip_bomb
+from examples.hostile import (
+    BROKEN_FILES,
+    CASES,
+    FILES,
+    PREFIX,
+    Case,
+    HostileFile,
+    compiled_bounds,
+    enormous_line,
+    gzip_bomb,
+)
 
 CASES_BY_NAME = {case.name: case for case in CASES}
 
@@ -115,14 +125,28 @@ def bodies(file: HostileFile) -> list[bytes]:
     return [gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body for body in contents]
 
 
+def ocids_of(file: HostileFile) -> set[bytes]:
+    """The ocids that a file's text has, wherever they stand."""
+    pattern = rb'"ocid": ?"(' + PREFIX.encode() + rb'-file-[^"]+)"'
+    return {ocid for body in bodies(file) for ocid in re.findall(pattern, body)}
+
+
+def test_no_ocid_is_in_two_files():
+    """So the counts of cases and files add up, and nothing is merged across files."""
+    every = [ocid for file in FILES for ocid in ocids_of(file)]
+    assert len(every) == len(set(every))
+
+
+def test_the_bounds_count_what_may_go_either_way():
+    """By hand: three numbers, four half characters, four depths and an id; and three files of at most two."""
+    least, most = compiled_bounds()
+    assert most - least == 3 + 4 + 4 + 1 + 2 * 3
+
+
 @pytest.mark.parametrize("file", [file for file in FILES if file.compiled is not None], ids=lambda file: file.path)
 def test_a_file_has_as_many_ocids_as_it_says(file: HostileFile):
     """Linked releases alone give nothing to compile; else every ocid in a file is an ocid of a release in it."""
-    ocids = {
-        ocid
-        for body in bodies(file)
-        for ocid in re.findall(rb'"ocid": ?"(' + PREFIX.encode() + rb'-file-[^"]+)"', body)
-    }
+    ocids = ocids_of(file)
     assert len(ocids) == (1 if file.path == "files/record-linked.json" else file.compiled)
 
 
