@@ -244,6 +244,8 @@ def _tar(stream: Peeked, place: _Place, limits: Limits, partial: Path) -> Iterat
                     yield from _member(_Expanding(content, unlimited, "tar"), inside, limits, partial)
     except _BROKEN_TAR as error:
         raise BadContentError(f"a tar file that is cut off or broken ({_plain(error)})") from error
+    while stream.read():  # to the end, where the checksum of what wraps it is
+        pass
     if not found:
         raise BadContentError("an archive without any file")
 

@@ -63,7 +63,7 @@ class Publisher:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 publisher._serve(self)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002

@@ -85,15 +85,14 @@ def notes(log: CrawlLog) -> list[Note]:
         )
         for name, count in _dropped(log)
     ]
-    for messages in kept_messages(log):
-        result.append(
-            Note(
-                _LEVELS.get(messages.category, "UNKNOWN"),
-                messages.examples[0] if messages.total == 1 else f"{messages.type}: {messages.total} messages",
-                {"type": messages.type, "count": messages.total, "examples": list(messages.examples)},
-            )
+    return result + [
+        Note(
+            _LEVELS.get(messages.category, "UNKNOWN"),
+            messages.examples[0] if messages.total == 1 else f"{messages.type}: {messages.total} messages",
+            {"type": messages.type, "count": messages.total, "examples": list(messages.examples)},
         )
-    return result
+        for messages in kept_messages(log)
+    ]
 
 
 def kept_messages(log: CrawlLog) -> Sequence[LogMessages]:

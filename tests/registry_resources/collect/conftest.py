@@ -45,18 +45,22 @@ class Crawls:
         self.ids: list[str] = []
 
     def request(self, crawl="job-1", spider="bulk", settings=None, key="pub", **arguments):
+        """A request with the key pub, and quick retries."""
         return CrawlRequest(crawl, key, spider, arguments, QUICK | (settings or {}))
 
     def start(self, crawl="job-1", spider="bulk", settings=None, key="pub", **arguments):
+        """Schedule a crawl; it ends with the test."""
         self.ids.append(crawl)
         return self.backend.schedule(self.request(crawl, spider, settings, key, **arguments))
 
     def wait(self, crawl="job-1", seconds=60) -> CrawlProgress:
+        """Wait until the crawl has ended or is lost."""
         return self.until(
             lambda progress: progress.state not in {CrawlState.PENDING, CrawlState.RUNNING}, crawl, seconds
         )
 
     def until(self, condition, crawl="job-1", seconds=60) -> CrawlProgress:
+        """Wait until its progress is as wished."""
         deadline = time.monotonic() + seconds
         while not condition(progress := self.backend.status(crawl)):
             assert time.monotonic() < deadline, f"{progress}\n{self.text(crawl)}"
@@ -71,9 +75,11 @@ class Crawls:
         return self.backend.log(crawl)
 
     def folder(self, crawl="job-1") -> CrawlFolder:
+        """Its folder."""
         return CrawlFolder(self.settings.crawls_dir, crawl)
 
     def text(self, crawl="job-1") -> str:
+        """All that it and its process said."""
         folder = self.folder(crawl)
         return "".join(p.read_text(errors="replace") for p in (folder.log, folder.output) if p.exists())
 

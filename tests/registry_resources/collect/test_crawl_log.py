@@ -19,13 +19,33 @@ from registry_resources.collect.crawl_log import (
     read_crawl_log,
 )
 
-RECORDED = (
-    "01-healthy 02-empty 03-http500 04-lowerr 05-cancelled 05b-cancelled-once 06-dup-and-invalid 07-invalid-json-file "
-    "08-unknown-format 09-empty-package 10-record-package 11-crash-before-open 12-spider-exception "
-    "13-process-unreachable 14-process-error-status 15-rabbit-unreachable 16-retry-sample-setting 17-null-ocid "
-    "18-merge-errors 31-delete-right-after-close 32-delete-while-crawling 40-restart-0 40-restart-1"
-).split()
+RECORDED = [
+    "01-healthy",
+    "02-empty",
+    "03-http500",
+    "04-lowerr",
+    "05-cancelled",
+    "05b-cancelled-once",
+    "06-dup-and-invalid",
+    "07-invalid-json-file",
+    "08-unknown-format",
+    "09-empty-package",
+    "10-record-package",
+    "11-crash-before-open",
+    "12-spider-exception",
+    "13-process-unreachable",
+    "14-process-error-status",
+    "15-rabbit-unreachable",
+    "16-retry-sample-setting",
+    "17-null-ocid",
+    "18-merge-errors",
+    "31-delete-right-after-close",
+    "32-delete-while-crawling",
+    "40-restart-0",
+    "40-restart-1",
+]
 HEAD = "2026-01-02 03:04:05 "
+STATS = "[scrapy.statscollectors] INFO: Dumping Scrapy stats:\n"
 
 
 def read(text: str | bytes, piece: int = 1 << 20) -> CrawlLog:
@@ -115,7 +135,7 @@ def test_a_log_that_is_not_there_yet_says_nothing(tmp_path):
     ],
 )
 def test_the_error_rate_follows_its_definition(stats, rate):
-    """COL-08: (errors + invalid JSON) / (items + the same), 1 if there is nothing. A dropped item is counted as one."""
+    """COL-08: (errors + invalid JSON) / (items + the same), 1 if there is nothing. Dropped items count."""
     assert read(log_with_stats(**stats)).error_rate == rate
 
 
@@ -180,13 +200,9 @@ def test_a_resumed_crawl_is_judged_by_its_latest_attempt():
         "[x] INFO: Spider arguments: __import__('os').system('touch {path}')",
         "[x] INFO: Spider arguments: {{'a': open('{path}', 'w')}}",
         "[x] INFO: Spider arguments: {{'a': " + "[" * 3000,
-        "[scrapy.statscollectors] INFO: Dumping Scrapy stats:\n{{'start_time': open('{path}', 'w'),\n 'a': __import__('os'),",
-        "[scrapy.statscollectors] INFO: Dumping Scrapy stats:\n{{'start_time': datetime.datetime(9, 99, 99),\n 'b': datetime.datetime(1e9),",
-        "[scrapy.statscollectors] INFO: Dumping Scrapy stats:\n{{'a': "
-        + "9" * 10_000
-        + ",\n 'b': '"
-        + "\\x" * 100
-        + "',",
+        STATS + "{{'start_time': open('{path}', 'w'),\n 'a': __import__('os'),",
+        STATS + "{{'start_time': datetime.datetime(9, 99, 99),\n 'b': datetime.datetime(1e9),",
+        STATS + "{{'a': " + "9" * 10_000 + ",\n 'b': '" + "\\x" * 100 + "',",
     ],
 )
 def test_nothing_in_a_log_is_ever_evaluated(tmp_path, line):
@@ -202,7 +218,7 @@ def test_nothing_in_a_log_is_ever_evaluated(tmp_path, line):
     [
         "Created collection 1 in Kingfisher Process (../../../etc)",
         "Created collection 1/../2 in Kingfisher Process (2026-01-02 03:04:05)",
-        "Created collection ١ in Kingfisher Process (2026-01-02 03:04:05)",
+        "Created collection \u0661 in Kingfisher Process (2026-01-02 03:04:05)",
         "Created collection 1 in Kingfisher Process (2026-13-02 03:04:05)",
         "Created collection 1 in Kingfisher Process (2026-01-02 03:04:05)/..",
         "x Created collection 1 in Kingfisher Process (2026-01-02 03:04:05)",
@@ -223,7 +239,13 @@ def test_lines_within_a_message_are_not_lines_of_the_log():
 def test_a_data_version_is_a_moment_and_nothing_else():
     """DEF-11."""
     assert is_data_version("2026-01-02 03:04:05")
-    for text in ("2026-01-02T03:04:05", "2026-02-30 00:00:00", "2026-01-02 03:04:05\n", "٢026-01-02 03:04:05", ""):
+    for text in (
+        "2026-01-02T03:04:05",
+        "2026-02-30 00:00:00",
+        "2026-01-02 03:04:05\n",
+        "\u0662026-01-02 03:04:05",
+        "",
+    ):
         assert not is_data_version(text)
 
 
@@ -253,11 +275,29 @@ def test_a_huge_log_needs_no_memory(line):
 
 WORDS = st.sampled_from(
     [
-        HEAD, "[x] ERROR: ", "[scrapy.statscollectors] INFO: Dumping Scrapy stats:", "\n", "{'", "': ", "datetime.datetime(",
-        "Spider arguments: {", "Spider closed (", "Scraped from <200 x>", "{'file_name': 'a'}", "Created collection ", ")", "}",
-        "[scrapy.utils.log] INFO: Scrapy 2 started (bot: x)", "'finish_reason': 'finished',", "\0", "\r", "é", "9" * 400, "'''",
+        HEAD,
+        "[x] ERROR: ",
+        "[scrapy.statscollectors] INFO: Dumping Scrapy stats:",
+        "\n",
+        "{'",
+        "': ",
+        "datetime.datetime(",
+        "Spider arguments: {",
+        "Spider closed (",
+        "Scraped from <200 x>",
+        "{'file_name': 'a'}",
+        "Created collection ",
+        ")",
+        "}",
+        "[scrapy.utils.log] INFO: Scrapy 2 started (bot: x)",
+        "'finish_reason': 'finished',",
+        "\0",
+        "\r",
+        "é",
+        "9" * 400,
+        "'''",
     ]
-)  # fmt: skip
+)
 
 
 @settings(max_examples=200, deadline=None, database=None)

@@ -303,6 +303,8 @@ def test_a_full_disk_ends_the_crawl_with_that_reason(crawls, publisher, monkeypa
     reason = rejection(log)
     assert reason.startswith("The crawl wasn't finished: the file store can't be written: File too large")
     assert "Free space" in reason
+    assert log.errors == 0
+    assert [m.type for m in log.messages] == ["critical_logs"]
     assert crawls.files() == {}
     assert list((crawls.settings.files_store / ".partial").iterdir()) == []
 
