@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != HERE]
 
 MAX_LOG = 64 << 20  # bytes of log, beyond which only its end is written
-PROGRESS = 1.0  # seconds between two looks at the progress
+PROGRESS = 0.5  # seconds between two looks at the progress
 LISTING = "SPIDERS: "
 # What the end of a log consists of, which is written whatever its size.
 ENDINGS = ("scrapy.statscollectors", "scrapy.core.engine")
