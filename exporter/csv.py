@@ -35,6 +35,8 @@ _PADDING = 512  # a tar archive is of blocks of that size
 
 def _quoted(column: pa.StringArray) -> pa.StringArray:
     """Put quotes where a cell needs them, as flatterer does."""
+    if column.null_count == len(column):
+        return pa.repeat("", len(column))
     special = pc.match_substring_regex(column, _SPECIAL)
     if pc.any(special).as_py():
         doubled = pc.replace_substring(column, '"', '""')
@@ -42,12 +44,19 @@ def _quoted(column: pa.StringArray) -> pa.StringArray:
     return pc.fill_null(column, "")
 
 
-def text(columns: Sequence[pa.StringArray]) -> pa.Buffer:
-    """Return the CSV text of rows, each with its line feed."""
-    if len(columns) == 1:  # an empty line would be no row
-        cells = [pc.if_else(pc.is_valid(columns[0]), _quoted(columns[0]), '""')]
-    else:
-        cells = [_quoted(column) for column in columns]
+def text(columns: Sequence[pa.StringArray], types: Sequence[pa.DataType]) -> pa.Buffer:
+    """Return the CSV text of rows, each with its line feed.
+
+    Args:
+        columns: of text; null is an empty cell.
+        types: of the columns in the table. Only text can need quotes.
+    """
+    cells = [
+        _quoted(column) if pa.types.is_string(kind) else pc.fill_null(column, "")
+        for column, kind in zip(columns, types, strict=True)
+    ]
+    if len(cells) == 1:  # an empty line would be no row
+        cells = [pc.if_else(pc.is_valid(columns[0]), cells[0], '""')]
     last = pc.binary_join_element_wise(cells[-1], "", "\n")
     lines = pc.binary_join_element_wise(*cells[:-1], last, ",") if len(cells) > 1 else last
     offsets = memoryview(lines.buffers()[1]).cast("i")  # the texts of an array lie one after another: cut nothing
@@ -66,19 +75,21 @@ class Rows:
 
     Args:
         path: the file.
+        types: of the columns in the table.
 
     Attributes:
         size: bytes of text written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, types: Sequence[pa.DataType]) -> None:
         self._file = path.open("wb")
+        self._types = types
         self._compressor = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, _GZIP)
         self.size = 0
 
     def write(self, columns: Sequence[pa.StringArray]) -> None:
         """Add rows."""
-        data = memoryview(text(columns))
+        data = memoryview(text(columns, self._types))
         self.size += len(data)
         for at in range(0, len(data), files.CHUNK):
             self._file.write(self._compressor.compress(data[at : at + files.CHUNK]))

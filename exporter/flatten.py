@@ -174,6 +174,7 @@ def _tabulate(work: _Work, progress: Callable[[int, int], None] | None) -> list[
         return [task(half) for half in parts.halve(part)]
 
     result, releases, size = [], 0, 0
+    known: dict[tuple[str, ...], tuple[str, ...]] = {}
     for outcome in work.pool.run(tasks(), retry):
         part: Part = outcome.task.label
         releases, size = releases + part.lines, size + part.size
@@ -182,7 +183,7 @@ def _tabulate(work: _Work, progress: Callable[[int, int], None] | None) -> list[
         else:
             work.counts.update(outcome.value["counts"])
             found = outcome.value["tables"]
-            raw = {name: tables.RawTable.from_dict(data) for name, data in found.items()}
+            raw = {name: tables.RawTable.from_dict(data, known) for name, data in found.items()}
             result.append(_Piece(part, raw, {name: data["file"] for name, data in found.items()}))
         if progress is not None:
             progress(releases, size)
@@ -212,7 +213,7 @@ def _make_tables(work: _Work, pieces: Sequence[_Piece]) -> tuple[list[Table], li
                 if year not in by_year:
                     by_year[year] = _Cell(table, year, [], 0, work.folder / f"{number}-{year}.csv.gz")
                 raw_table = piece.tables[raw]
-                by_year[year].inputs.append({"file": piece.paths[raw], "columns": list(raw_table.columns)})
+                by_year[year].inputs.append({"file": piece.paths[raw], "columns": raw_table.columns})
                 by_year[year].rows += raw_table.rows
         cells += by_year.values()
     return found, cells
@@ -243,6 +244,9 @@ def _project(work: _Work, cells: Sequence[_Cell]) -> None:
     for outcome in work.pool.run(tasks()):
         cell, final = outcome.task.label
         cell.csv_size = outcome.value.get("csv", 0)
+        if "xlsx" not in work.formats:
+            for each in cell.inputs:
+                files.delete(Path(each["file"]))
         if "parquet" in outcome.value:
             work.entries.append(
                 manifest.FileEntry(

@@ -32,13 +32,17 @@ STAND_INS = {"/": "\x1d", "\0": "\x1c", SEPARATOR: "\x1e"}  # for characters in 
 DEEPEST = 127  # open brackets that flatterer reads
 LONGEST = 251  # bytes of a table's name, which with `.csv` becomes a file's
 
-_SUSPICIOUS = (
-    r"[:\[,]\s*-?(?:[0-9.]{16}|[0-9][0-9.]*[eE])"  # numbers with many digits or an exponent
-    r'|"[^"]*/[^"]*"\s*:'  # a slash in a key
+_OTHERS = (
+    r'"[^"]*/[^"]*"\s*:'  # a slash in a key
     r"|\\u00(?:1[c-fC-F]|2[fF]|00)"  # the same, and the stand-ins, escaped
     r"|\\u[dD][89a-fA-F]"  # surrogates
     r'|\[\s*"(?:\s|\\[ntrf]|\xc2\xa0|\xe3\x80\x80)|(?:\s|\\[ntrf]|\xc2\xa0|\xe3\x80\x80)"\s*\]'  # ends of lists
 )
+_SUSPICIOUS = (
+    r"[:\[,]\s*-?(?:[0-9.]{16}|[0-9][0-9.]*[eE])|" + _OTHERS
+)  # first, numbers with many digits or an exponent
+_NOT_NUMBERS = re.compile(_OTHERS.encode())
+_NUMBERS = re.compile(rb"[:\[,]\s*+(-?[0-9][0-9.]*+(?:[eE][0-9+-]*+)?+)")
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9][0-9.eE+-]*+|[{}\[\],]')
 _COLON = re.compile(rb"\s*:")
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
@@ -51,6 +55,13 @@ _SURROGATES = re.compile(
 def suspicious(lines: pa.LargeBinaryArray) -> pa.BooleanArray:
     """Tell for each line whether it must go through `mend`."""
     return pc.match_substring_regex(lines, _SUSPICIOUS)
+
+
+def needs_mending(line: bytes) -> bool:
+    """Whether a suspicious line has something to mend, as far as can be seen without reading it token by token."""
+    if _NOT_NUMBERS.search(line):
+        return True
+    return any(changes(token) for token in _NUMBERS.findall(line) if len(token) > 15 or b"e" in token.lower())
 
 
 def mend(line: bytes, counts: Counter[str]) -> bytes:

@@ -6,6 +6,7 @@ Belongs here: types of values, row groups, compression, statistics. Does not bel
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -41,7 +42,10 @@ class _Hashing:
         self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())  # here, in a worker, it holds nobody up
+            self._file.close()
 
     @property
     def closed(self) -> bool:
@@ -60,7 +64,7 @@ class Rows:
         self._schema = schema
         self._file = _Hashing(path)
         self._writer = parquet.ParquetWriter(
-            self._file, schema, compression="zstd", compression_level=3, write_statistics=True, write_page_index=True
+            self._file, schema, compression="zstd", compression_level=1, write_statistics=True, write_page_index=True
         )
         self._held: list[pa.RecordBatch] = []
         self._bytes = self._rows = 0

@@ -72,7 +72,7 @@ def project(
         `rows`; `csv`, the bytes of CSV text; `parquet`, that file's `bytes` and `sha256`.
     """
     typed = text_to_schema(schema)
-    csv_rows = csv.Rows(Path(csv_path)) if csv_path else None
+    csv_rows = csv.Rows(Path(csv_path), typed.types) if csv_path else None
     parquet_rows = parquet.Rows(Path(parquet_path), typed) if parquet_path else None
     count = 0
     for columns in rows(inputs, sources):

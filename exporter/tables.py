@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from array import array
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from exporter import types
 from exporter.descriptions import describe
 from exporter.mend import SEPARATOR, STAND_INS
 from exporter.types import Evidence
@@ -31,24 +31,42 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _LONGEST = 200  # bytes of a table's name
 
 
-@dataclass
+@dataclass(frozen=True)
 class RawTable:
-    """A table as flatterer gave it for a part: rows, and evidence for each column by its raw name, in order."""
+    """A table as flatterer gave it for a part. There is one for each part and table, so it is kept small.
+
+    Attributes:
+        rows: how many.
+        columns: the raw names, in order.
+        values: of each column, how many values.
+        possible: of each column, which types all values would bear (see `types`).
+        clashes: joined names of columns where a row has values in several of that name.
+    """
 
     rows: int
-    columns: dict[str, Evidence]
-    clashes: list[list[str]] = field(default_factory=list)  # columns of one joined name with values in one row
+    columns: tuple[str, ...]
+    values: array[int]
+    possible: bytes
+    clashes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, rows: int, columns: Sequence[str], evidence: Sequence[Evidence], clashes: Iterable[str] = ()
+    ) -> RawTable:
+        """Make one of the evidence for each column."""
+        values = array("q", (found.values for found in evidence))
+        return cls(rows, tuple(columns), values, bytes(found.possible for found in evidence), tuple(clashes))
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""
-        columns = {name: [found.values, found.possible] for name, found in self.columns.items()}
-        return {"rows": self.rows, "columns": columns, "clashes": self.clashes}
+        return {**vars(self), "values": list(self.values), "possible": list(self.possible)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> RawTable:
-        """Return what `to_dict` gave."""
-        columns = {name: Evidence(*found) for name, found in data["columns"].items()}
-        return cls(data["rows"], columns, data["clashes"])
+    def from_dict(cls, data: Mapping[str, Any], known: dict[tuple[str, ...], tuple[str, ...]]) -> RawTable:
+        """Return what `to_dict` gave. Lists of columns seen before, in `known`, are shared."""
+        names = tuple(data["columns"])
+        columns = known.setdefault(names, names)
+        return cls(data["rows"], columns, array("q", data["values"]), bytes(data["possible"]), tuple(data["clashes"]))
 
 
 @dataclass(frozen=True)
@@ -127,9 +145,9 @@ def union(parts: Sequence[Mapping[str, RawTable]]) -> tuple[list[Table], int]:
             name = table_name(raw)
             sources.setdefault(name, {})[raw] = None
             known = evidence.setdefault(name, {})
-            for column, seen in found.columns.items():
-                known.setdefault(column, Evidence()).merge(seen)
-            clashing.setdefault(name, set()).update(joined(group[0]) for group in found.clashes)
+            for column, values, possible in zip(found.columns, found.values, found.possible, strict=True):
+                known.setdefault(column, Evidence()).merge(Evidence(values, possible))
+            clashing.setdefault(name, set()).update(found.clashes)
     names = sorted(evidence, key=lambda name: name != MAIN)  # stable: otherwise as they appeared
     renamed, result = 0, []
     for name in names:
@@ -159,6 +177,5 @@ def _columns(
         for raw in raws:
             total.merge(evidence[raw])
         path = tuple(raws[0].split(SEPARATOR))
-        arrow_type = pa.string() if types.is_text_by_name(path) else total.arrow_type()
-        columns.append(Column(name, arrow_type, describe(base, path), tuple(raws)))
+        columns.append(Column(name, total.arrow_type(), describe(base, path), tuple(raws)))
     return tuple(columns), renamed

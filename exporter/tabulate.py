@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from exporter import files, jsontext, mend, tables
+from exporter import files, jsontext, mend, tables, types
 from exporter.errors import StageError
 from exporter.types import Evidence
 
@@ -46,7 +46,7 @@ def _flatten_rs() -> Any:
 
 
 # The arguments of flatterer 0.25's function, in its order. FLA-03, but for the separator, and with one thread: with
-# more the order of rows and columns differs at each run.
+# more the order of rows and columns differs at each run. Types are found here, so all are text (`all_strings`).
 _OPTIONS: dict[str, Any] = {
     "csv": True, "xlsx": False, "ods": False, "sqlite": False, "parquet": False, "main_table_name": tables.MAIN,
     "tables_csv": "", "only_tables": False, "fields_csv": "", "only_fields": False, "inline_one_to_one": False,
@@ -54,7 +54,7 @@ _OPTIONS: dict[str, Any] = {
     "schema": "", "schema_titles": "", "path": [], "json_stream": False, "ndjson": True, "sqlite_path": "",
     "threads": 1, "log_error": False, "postgres": "", "postgres_schema": "", "drop": False, "pushdown": ["ocid", "id"],
     "sql_scripts": False, "evolve": False, "no_link": True, "stats": False, "low_disk": False, "low_memory": False,
-    "gzip_input": False, "json_path": "", "arrays_new_table": False, "truncate": False, "all_strings": False,
+    "gzip_input": False, "json_path": "", "arrays_new_table": False, "truncate": False, "all_strings": True,
     "schema_only": False, "stream_wrapped": True,
 }  # fmt: skip
 
@@ -80,11 +80,15 @@ def _lines(path: Path) -> pa.LargeBinaryArray:
 
 def _rewrite(final: Path, lines: pa.LargeBinaryArray, chosen: list[int], counts: Counter[str]) -> None:
     """Write the lines to a file, those at the chosen places mended."""
-    wanted = set(chosen)
+    starts, data = (memoryview(buffer) for buffer in lines.buffers()[1:])
+    places, at = starts.cast("q"), 0
     with final.open("wb") as out:
-        for number, line in enumerate(lines):
-            text = line.as_buffer().to_pybytes()
-            out.write(mend.mend(text, counts) if number in wanted else text)
+        for number in chosen:
+            start, end = places[number], places[number + 1]
+            out.write(data[at:start])
+            out.write(mend.mend(bytes(data[start:end]), counts))
+            at = end
+        out.write(data[at:])
 
 
 def _rewrite_all(path: Path, final: Path, counts: Counter[str]) -> None:
@@ -121,7 +125,8 @@ def tabulate(source: str, folder: str) -> dict[str, Any]:
     lines = _lines(path)
     longest = pc.max(pc.binary_length(lines)).as_py() or 0
     counts: Counter[str] = Counter()
-    chosen = np.flatnonzero(mend.suspicious(lines).to_numpy(zero_copy_only=False)).tolist()
+    suspects = np.flatnonzero(mend.suspicious(lines).to_numpy(zero_copy_only=False)).tolist()
+    chosen = [number for number in suspects if mend.needs_mending(lines[number].as_buffer().to_pybytes())]
     if chosen:
         _rewrite(mended, lines, chosen, counts)
     del lines
@@ -171,7 +176,10 @@ def _table(source: Path, final: Path, names: list[str], block: int) -> tables.Ra
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
         convert_options=arrow_csv.ConvertOptions(column_types=schema, strings_can_be_null=True, null_values=[""]),
     )
-    evidence = [Evidence() for _ in names]
+    evidence = [
+        Evidence(possible=0 if types.is_text_by_name(tuple(name.split(mend.SEPARATOR))) else types.ANY)
+        for name in names
+    ]
     shared = [[names.index(name) for name in group] for group in tables.groups(names)]
     clashing: set[int] = set()
     rows = 0
@@ -189,5 +197,5 @@ def _table(source: Path, final: Path, names: list[str], block: int) -> tables.Ra
                 if (pc.max(total).as_py() or 0) > 1:
                     clashing.add(number)
             writer.write_batch(batch)
-    clashes = [[names[index] for index in shared[number]] for number in sorted(clashing)]
-    return tables.RawTable(rows, dict(zip(names, evidence, strict=True)), clashes)
+    clashes = [tables.joined(names[shared[number][0]]) for number in sorted(clashing)]
+    return tables.RawTable.of(rows, names, evidence, clashes)

@@ -33,7 +33,6 @@ _PATTERNS = {
     FLOAT: r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?$",
     TIMESTAMP: r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})$",
 }
-_SAMPLE = 16  # texts that are tried first: prose is told from numbers by one of them
 _EXACT = 15  # significant digits that a float holds whatever they are
 # 0001-01-01T00:00:00Z and the last microsecond of 9999, in microseconds since 1970: what Python and databases hold.
 _EARLIEST, _LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
@@ -62,13 +61,17 @@ class Evidence:
 
     def add(self, column: pa.StringArray) -> None:
         """Take in a piece of the column. Null means no value."""
-        values = column.drop_null() if column.null_count else column
-        self.values += len(values)
-        if not self.possible or not len(values):
+        count = len(column) - column.null_count
+        self.values += count
+        if not self.possible or not count:
             return
-        if len(values) > _SAMPLE:
-            self.possible = _bearing(values[:_SAMPLE], self.possible)
-        self.possible = _bearing(values, self.possible)
+        values = column.drop_null() if column.null_count else column
+        first = values[0].as_py()  # prose is told from numbers by one of its texts
+        for kind, pattern in _PATTERNS.items():
+            if self.possible & kind and not re.search(pattern, first):
+                self.possible &= ~kind
+        if self.possible:
+            self.possible = _bearing(values, self.possible)
 
     def merge(self, other: Evidence) -> None:
         """Take in what is known of the same column elsewhere."""

@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 from xml.sax.saxutils import quoteattr
 
@@ -22,7 +22,7 @@ from zlib_ng import zlib_ng
 from exporter import files, sheets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 SHEET_NAME = 31  # UTF-16 units
@@ -81,6 +81,7 @@ class Piece:
 
     Attributes:
         content: a file, or the bytes themselves.
+        offset: where they begin in the file.
         compressed: how many bytes.
         size: how many bytes they decompress to.
         crc: the checksum of those.
@@ -90,6 +91,19 @@ class Piece:
     compressed: int
     size: int
     crc: int
+    offset: int = 0
+
+    def blocks(self) -> Iterator[bytes]:
+        """Read it."""
+        if isinstance(self.content, bytes):
+            yield self.content
+            return
+        with open(self.content, "rb") as file:  # noqa: PTH123
+            file.seek(self.offset)
+            left = self.compressed
+            while left and (data := file.read(min(left, files.CHUNK))):
+                left -= len(data)
+                yield data
 
     @classmethod
     def of(cls, data: bytes, *, last: bool = False) -> Self:
@@ -158,7 +172,9 @@ def _fixed_parts(names: Sequence[str]) -> list[tuple[str, str]]:
     ]
 
 
-def write(path: Path, tables: Sequence[tuple[str, Piece, Sequence[Piece]]]) -> dict[str, int | str]:
+def write(
+    path: Path, tables: Sequence[tuple[str, Piece, Sequence[Piece]]]
+) -> tuple[dict[str, int | str], list[Piece]]:
     """Write a workbook.
 
     Args:
@@ -166,7 +182,7 @@ def write(path: Path, tables: Sequence[tuple[str, Piece, Sequence[Piece]]]) -> d
         tables: of each sheet its name, the piece of its header, and the pieces of its rows.
 
     Returns:
-        `bytes` and `sha256`.
+        `bytes` and `sha256`; and the pieces of rows, as they are in this file now.
 
     Raises:
         OverflowError: if a sheet or the file is larger than a zip archive holds.
@@ -190,6 +206,7 @@ def write(path: Path, tables: Sequence[tuple[str, Piece, Sequence[Piece]]]) -> d
 
     try:
         directory = b""
+        rows: list[Piece] = []
         for name, pieces in parts:
             compressed, size = sum(piece.compressed for piece in pieces), sum(piece.size for piece in pieces)
             if max(size, total + compressed + len(directory) + (1 << 20)) > LARGEST:
@@ -202,17 +219,16 @@ def write(path: Path, tables: Sequence[tuple[str, Piece, Sequence[Piece]]]) -> d
             directory += b"PK\1\2" + struct.pack("<H", 20) + common
             directory += struct.pack("<HHHII", 0, 0, 0, 0, total) + name.encode()
             put(b"PK\3\4" + common + name.encode())
+            moved: list[Piece] = []
             for piece in pieces:
-                if isinstance(piece.content, bytes):
-                    put(piece.content)
-                else:
-                    with open(piece.content, "rb") as file:  # noqa: PTH123
-                        while data := file.read(files.CHUNK):
-                            put(data)
+                moved.append(replace(piece, content=str(path), offset=total))
+                for data in piece.blocks():
+                    put(data)
+            rows += moved[2:-1]  # of sheets, whose first two pieces are the beginning and the header
         start = total
         put(directory)
         put(b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, len(parts), len(parts), len(directory), start, 0))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return {"bytes": total, "sha256": digest.hexdigest()}
+    return {"bytes": total, "sha256": digest.hexdigest()}, rows

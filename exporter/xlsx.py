@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exporter import manifest, project, sheets, workbook
+from exporter import files, manifest, project, sheets, workbook
 from exporter.parts import FULL, UNDATED
 from exporter.workbook import Piece, PieceWriter
 from exporter.workers import Outcome, Pool, Task
@@ -153,6 +153,8 @@ def make(
                 for table in tables:
                     for content in (content for content in outcome.task.label[1] if content.table is table):
                         pieces[table.name, content.year] = next(of)
+                        for each in content.inputs:
+                            files.delete(Path(each["file"]))
         lacking = [content.year for content in contents if (content.table.name, content.year) not in pieces]
         if not fits(FULL):
             return made
@@ -213,7 +215,6 @@ def make_workbook(path: str, tables: list[dict[str, Any]]) -> dict[str, Any]:
         `file`: its `bytes` and `sha256`; `pieces`, in order; `counts`.
     """
     counts: Counter[str] = Counter()
-    ready: list[Piece] = []
     content = []
     for table in tables:
         first = Piece.of(sheets.header(table["columns"], Counter()))
@@ -224,10 +225,13 @@ def make_workbook(path: str, tables: list[dict[str, Any]]) -> dict[str, Any]:
                 pieces.append(_piece(piece, table["sources"], types, counts))
             else:
                 pieces.append(Piece(**piece))
-        ready += pieces
         content.append((table["name"], first, pieces))
-    written = workbook.write(Path(path), content)
-    return {"file": written, "pieces": [asdict(piece) for piece in ready], "counts": counts}
+    written, rows = workbook.write(Path(path), content)
+    for table in tables:
+        for piece in table["pieces"]:
+            if "inputs" in piece:  # they are in the workbook now
+                files.delete(Path(piece["path"]))
+    return {"file": written, "pieces": [asdict(piece) for piece in rows], "counts": counts}
 
 
 def _piece(piece: dict[str, Any], sources: list[list[str]], types: Sequence[Any], counts: Counter[str]) -> Piece:
