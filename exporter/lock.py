@@ -102,6 +102,14 @@ def is_held(path: Path) -> bool:
     return holder is not None and not is_stale(path, holder)
 
 
+def sweep(directory: Path) -> None:
+    """Delete lock files in a folder whose holders are gone and whose work nobody will take up again."""
+    for path in sorted(directory.glob(".*.lock")):
+        if not is_held(path):
+            with contextlib.suppress(LockFileError), Locks([path]):
+                continue
+
+
 @contextlib.contextmanager
 def _guard(directory: Path) -> Iterator[bool]:
     """Hold the folder's flock for a moment. Yields False where the file system has none."""
@@ -215,10 +223,7 @@ class Locks:
             path, descriptor = self._held.popitem()
             try:
                 if self._pid == os.getpid():
-                    with contextlib.suppress(FileNotFoundError), _guard(path.parent):
-                        mine, there = os.fstat(descriptor), path.stat()
-                        if (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino):
-                            path.unlink()
+                    _delete_own(path, descriptor)
             finally:
                 os.close(descriptor)
 
@@ -228,6 +233,17 @@ class Locks:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _delete_own(path: Path, descriptor: int) -> None:
+    with contextlib.ExitStack() as stack:
+        # Without the guard (out of file descriptors, for one) it is still better to give the lock back.
+        with contextlib.suppress(OSError):
+            stack.enter_context(_guard(path.parent))
+        with contextlib.suppress(FileNotFoundError):
+            mine, there = os.fstat(descriptor), path.stat()
+            if (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino):
+                path.unlink()
 
 
 def _sentence(path: Path, holder: dict[str, Any], *, guarded: bool) -> str:

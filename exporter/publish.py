@@ -154,7 +154,10 @@ def current(root: str | os.PathLike[str] | None, key: str, job: str | int) -> Ex
 def writable(root: str | os.PathLike[str] | None, key: str, job: str | int) -> Export:
     """Return the directory in which a stage may work for this job: `current`, as a new revision if it is published."""
     target = current(root, key, job)
-    return fork(target) if target.published else target
+    if target.published:
+        target = fork(target)
+    lock.sweep(target.directory.parent)  # a killed `fork` left the locks of a directory that nobody works in again
+    return target
 
 
 def fork(target: Export) -> Export:

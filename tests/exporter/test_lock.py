@@ -225,3 +225,22 @@ def test_without_flock_a_lock_is_never_taken_over(path: Path, monkeypatch: pytes
     path.write_text(json.dumps({**lock._me(), "started": 1}))
     with pytest.raises(LockFileError, match="if it is gone, delete the file"):
         lock.Locks([path]).acquire()
+
+
+def test_locks_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_path: Path) -> None:
+    """A killed process may have worked in a directory that nobody works in again."""
+    dead, alive = tmp_path / ".a.lock", tmp_path / ".b.lock"
+    dead.write_text(json.dumps({**lock._me(), "started": 1}))
+    with lock.Locks([alive]):
+        lock.sweep(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [".b.lock"]
+
+
+def test_a_lock_is_given_back_also_without_file_descriptors(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a process that lives on would be its own obstacle."""
+    held = lock.Locks([path])
+    held.acquire()
+    with monkeypatch.context() as patch:
+        patch.setattr(lock.os, "open", lambda *_: (_ for _ in ()).throw(OSError(lock.errno.EMFILE, "none left")))
+        held.release()
+    assert not path.exists()
