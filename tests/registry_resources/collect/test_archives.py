@@ -159,7 +159,8 @@ def test_a_bomb_is_given_up_before_it_expands(tmp_path):
     limits = Limits(ratio=100, ratio_from=1_000_000)
     bomb = b"[" + b" " * 50_000_000 + b"]"
     for data in (gzip.compress(bomb), zip_of(("a.json", bomb)), gzip.compress(tar_of(("a.json", bomb)))):
-        document = next(documents(io.BytesIO(data), "f", limits, tmp_path, size=len(data)))
+        generator = documents(io.BytesIO(data), "f", limits, tmp_path, size=len(data))
+        document = next(generator)
         lengths: list[int] = []
         with pytest.raises(BadContentError, match="decompression bombs"):
             drain(document, lengths)
