@@ -34,6 +34,12 @@ ENDINGS = ("scrapy.statscollectors", "scrapy.core.engine")
 COMMON = re.compile(r"[\d.,-]*|true|false|none|debug|info|warning|error|critical", re.IGNORECASE)
 SECRET_NAME = re.compile(r"key|token|secret|pass|cookie|clearance|auth|session|credential", re.IGNORECASE)
 
+# For the log of a crawl that fails before it has settings.
+LOG_SETTINGS = {
+    "LOG_FORMAT": "%(asctime)s [%(name)s] %(levelname)s: %(message)s",
+    "LOG_DATEFORMAT": "%Y-%m-%d %H:%M:%S",
+    "LOG_LEVEL": "INFO",
+}
 GENERIC_SETTINGS = {
     "BOT_NAME": "ocds-data-registry",
     "SPIDER_MODULES": ["registry_resources.collect.spiders"],
@@ -152,7 +158,11 @@ def make_settings(request: dict[str, Any]) -> Any:
         settings = Settings(GENERIC_SETTINGS)
     settings.setdict({"LOG_LEVEL": "INFO", "TELNETCONSOLE_ENABLED": False}, priority="project")
     settings.set("REMOTE_CONTROL_ENABLED", value=False, priority="project")  # no port is opened
-    settings.setdict(request["settings"], priority="cmdline")
+    for name, value in request["settings"].items():
+        try:
+            settings.set(name, value, priority="cmdline")
+        except ValueError as error:
+            raise ValueError(f"the setting {name} of the settings bundle can't be used ({error})") from error
     settings.setdict({"FILES_STORE": request["files_store"], "REGISTRY_CRAWL": request}, priority="cmdline")
     settings.setdict({"LOG_FILE": None, "LOG_STDOUT": False, "JOBDIR": None}, priority="cmdline")
     return settings
@@ -283,8 +293,11 @@ def main() -> None:
     try:
         end = {"reason": crawl(request)}
     except BaseException as error:
-        logging.getLogger("scrapy.crawler").critical("The crawl ended by an error.", exc_info=True)
-        end = {"reason": "", "error": f"{type(error).__name__}: {error}"[:500]}
+        if not any(isinstance(handler, logging.FileHandler) for handler in logging.root.handlers):
+            open_log(Path(request["crawl_dir"], "crawl.log"), LOG_SETTINGS, request["settings"])
+        what = f"{type(error).__name__}: {error}"[:500]
+        logging.getLogger("scrapy.crawler").critical("The crawl ended by an error: %s", what, exc_info=True)
+        end = {"reason": "", "error": what}
     finally:
         logging.shutdown()
         for _ in range(3):

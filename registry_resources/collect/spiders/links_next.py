@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
-import ijson
 from scrapy import Request
 from scrapy.http import Response
 
 from registry_resources.collect.archives import documents
 from registry_resources.collect.download import BODY
+from registry_resources.collect.pages import read_page
 from registry_resources.collect.problems import BadContentError, StoppedError
 from registry_resources.collect.spiders.base import CollectSpider
 from registry_resources.redaction import redact
@@ -115,7 +115,7 @@ class LinksNextSpider(CollectSpider):
             raise BadContentError(f"it is the same as page {earlier}: the server repeats itself")
         self.seen_pages[page] = number
         if not found.value:
-            if number == 1 and not found.parent:
+            if number == 1 and not found.place:
                 raise BadContentError(
                     f"the first page has no {self.next_path.rpartition('.')[0] or self.next_path}. Set next_path to "
                     "where pages give the next one's URL, or use the spider bulk for a single document"
@@ -127,44 +127,6 @@ class LinksNextSpider(CollectSpider):
         if _digest(following.encode()) in self.seen_urls:
             raise BadContentError(f"its next page is {following[:200]}, which was read already: a loop")
         return page, following
-
-
-class Found:
-    """What a page says of the next one: its URL or "", and whether there is a place for it."""
-
-    def __init__(self) -> None:
-        self.value = ""
-        self.parent = False
-
-
-def read_page(path: Path, next_path: str) -> Found:
-    """Read a page to its end, in constant memory.
-
-    Args:
-        path: the page.
-        next_path: keys joined by dots.
-
-    Raises:
-        BadContentError: if it isn't one JSON object, or the link isn't a text.
-    """
-    found = Found()
-    parent = next_path.rpartition(".")[0]
-    try:
-        with path.open("rb") as file:
-            for prefix, event, value in ijson.parse(file, use_float=True):
-                if not prefix and event == "start_array":
-                    raise BadContentError("a JSON array, where a page is an object")
-                if prefix == parent and event == "start_map" and parent:
-                    found.parent = True
-                elif prefix == next_path:
-                    found.parent = True
-                    if event == "string":
-                        found.value = value.strip()
-                    elif event != "null":
-                        raise BadContentError(f"its {next_path} is no text")
-    except ijson.JSONError as error:
-        raise BadContentError(f"not valid JSON: {str(error).splitlines()[0][:200]}") from error
-    return found
 
 
 def _unwrapped(file: BinaryIO, downloaded: Path, spider: CollectSpider) -> Path:

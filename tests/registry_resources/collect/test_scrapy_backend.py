@@ -378,3 +378,35 @@ def test_the_environment_may_make_sigint_ignored(crawls, publisher, answer):
     crawls.backend.cancel("job-1")
 
     assert "Received SIGINT" in crawls.text()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"LOG_LEVEL": "LOUD"}, "LOUD"),
+        ({"CONCURRENT_REQUESTS": "many"}, "many"),
+        ({"DOWNLOADER_MIDDLEWARES": "nonsense"}, "the setting DOWNLOADER_MIDDLEWARES of the settings bundle"),
+    ],
+)
+def test_a_settings_bundle_that_makes_no_sense_is_told(crawls, publisher, setting, message):
+    """Whatever stops Scrapy from starting is in the log, and so in the reason."""
+    crawls.start(urls=publisher.add("/a", b"{}"), settings=setting)
+    assert crawls.wait().state is CrawlState.FINISHED
+    assert message in rejection(crawls.backend.log("job-1"))
+
+
+def test_a_full_log_keeps_its_end(crawls, publisher, monkeypatch, tmp_path):
+    """A log is bounded: beyond, only its end is written, which counts what was left out."""
+    runner = tmp_path / "collect" / "runner.py"
+    original = Path(ScrapyBackend.schedule.__code__.co_filename).with_name("runner.py")
+    runner.parent.mkdir()
+    runner.write_text(original.read_text().replace("MAX_LOG = 64 << 20", "MAX_LOG = 5_000"))
+    (tmp_path / "redaction.py").write_text((original.parents[1] / "redaction.py").read_text())
+    monkeypatch.setattr("registry_resources.collect.scrapy.RUNNER", runner)
+    urls = " ".join(publisher.url(f"/missing-{n}") for n in range(100))
+
+    log = crawls.run(urls=urls)
+
+    assert len(crawls.text()) < 10_000
+    assert "The log is full" in crawls.text()
+    assert (log.errors, log.items, log.finish_reason) == (100, 0, "finished")
