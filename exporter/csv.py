@@ -66,8 +66,8 @@ def text(columns: Sequence[pa.StringArray], types: Sequence[pa.DataType]) -> pa.
 def header(names: Sequence[str]) -> bytes:
     """Return the first line of a table's CSV file."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(names)
-    return line.getvalue().encode()
+    csv.writer(line, lineterminator="\r\n").writerow(names)  # quotes names that have either character
+    return line.getvalue().removesuffix("\r\n").encode() + b"\n"
 
 
 class Rows:

@@ -6,7 +6,7 @@ Observed of flatterer 0.25: it rounds numbers that a 64-bit float or integer doe
 surrogates and below 127 levels, makes files named after keys (so `/` in a key leaves its folder), and trims lists of
 texts. Only lines that may hold such a thing are rewritten, found by one regular expression over all lines at once:
 
-- numbers that would change become texts with the published digits;
+- numbers that would change become texts with the published digits; lists of them become the text of their JSON;
 - a lone surrogate, which no UTF-8 text can hold, becomes U+FFFD, and is counted;
 - what lies too deep, or under names too long for a file, becomes one text: its JSON;
 - characters of keys that no file name may hold are replaced by stand-ins, which `tables` replaces back.
@@ -19,7 +19,7 @@ import io
 import json
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -77,12 +77,22 @@ def mend(line: bytes, counts: Counter[str]) -> bytes:
     return _Line(line, counts).mended()
 
 
+class _Open(NamedTuple):
+    """An open bracket."""
+
+    start: int
+    is_array: bool
+    name: int  # bytes of the table's name
+    out: int  # how much was written before, to go back to
+    at: int
+
+
 class _Line:
     def __init__(self, line: bytes, counts: Counter[str]) -> None:
         self.line, self.counts = line, counts
         self.out: list[bytes] = []
         self.at = 0  # everything before is in `out`
-        self.names: list[int] = []  # bytes of the table's name at each open bracket
+        self.open: list[_Open] = []
         self.key: int | None = None  # bytes of the key whose value comes next
         self.whole: tuple[int, int] | None = None  # where a value to keep as JSON began, and at which depth
 
@@ -116,19 +126,20 @@ class _Line:
             if key is not None and self.line[start] == 0x5B and (match := _TEXTS.match(self.line, start)):
                 self.texts(start, match.end(), match[0])
                 return match.end()
-            length = (self.names[-1] if self.names else -1) + (key + 1 if key is not None else 0)
-            if len(self.names) >= DEEPEST or (self.line[start] == 0x5B and length > LONGEST):
-                self.whole = (start, len(self.names))
+            is_array = self.line[start] == 0x5B
+            name = (self.open[-1].name if self.open else -1) + (key + 1 if key is not None else 0)
+            if len(self.open) >= DEEPEST or (is_array and name > LONGEST):
+                self.whole = (start, len(self.open))
+            self.open.append(_Open(start, is_array, name, len(self.out), self.at))
         else:
-            length = 0
-        self.names.append(length)
+            self.open.append(_Open(start, is_array=False, name=0, out=0, at=0))
         return start
 
     def closed(self, end: int) -> None:
         self.key = None
-        if self.names:
-            self.names.pop()
-        if self.whole is not None and len(self.names) == self.whole[1]:
+        if self.open:
+            self.open.pop()
+        if self.whole is not None and len(self.open) == self.whole[1]:
             start, self.whole = self.whole[0], None
             text = self.line[start:end].decode("utf-8", "replace")
             self.put(start, end, json.dumps(text, ensure_ascii=False).encode())
@@ -169,19 +180,28 @@ class _Line:
 
     def number(self, start: int, end: int, token: bytes) -> None:
         self.key = None
-        if changes(token):
+        if not changes(token):
+            return
+        if not self.open or not self.open[-1].is_array:
             self.put(start, end, b'"' + token + b'"')
             self.counts["numbers_kept_as_text"] += 1
+            return
+        depth = len(self.open) - 1  # a list of numbers becomes the text of its JSON in any case: it is kept whole
+        while depth and self.open[depth - 1].is_array:
+            depth -= 1
+        first = self.open[depth]
+        del self.out[first.out :]
+        self.at, self.whole = first.at, (first.start, depth)
 
     def texts(self, start: int, end: int, token: bytes) -> None:
         """Keep the space at the ends of a list of texts, by joining it here as flatterer would."""
         whole = self.surrogates(token) if b"\\u" in token else token
         joined = io.StringIO()
         try:
-            csv.writer(joined, lineterminator="").writerow(json.loads(whole))
+            csv.writer(joined, lineterminator="\r\n").writerow(json.loads(whole))  # quotes what has either
         except ValueError:
             return
-        text = joined.getvalue()
+        text = joined.getvalue().removesuffix("\r\n")
         if text != text.strip():
             whole = json.dumps(text, ensure_ascii=False).encode()
         if whole != token:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAIN = "main"
 _UNSAFE = {".": "_.", "..": "_..", "": "_"}  # names of tables that no folder can have
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_NO_FILE = re.compile(r'[/\\:*?"<>|\[\]]')
 _LONGEST = 200  # bytes of a table's name
 
 
@@ -109,8 +110,8 @@ def joined(raw: str) -> str:
 
 
 def table_name(raw: str) -> str:
-    """Return the name of a raw table: also the name of a file and of a folder."""
-    name = joined(raw).replace("/", "_")
+    """Return the name of a raw table: also the name of a file and of a folder, on any system, and in patterns."""
+    name = _NO_FILE.sub("_", joined(raw))
     name = _UNSAFE.get(name, name)
     data = name.encode()
     if len(data) > _LONGEST:

@@ -1,0 +1,88 @@
+"""One schema per table: the union over parts, with names as flatterer gives them, and descriptions."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from exporter import tables
+from exporter.descriptions import describe
+from exporter.tables import RawTable
+from exporter.types import ANY, INTEGER, Evidence
+
+
+def raw(*columns: str, rows: int = 1, possible: int = 0, clashes: tuple[str, ...] = ()) -> RawTable:
+    return RawTable.of(rows, columns, [Evidence(1, possible) for _ in columns], clashes)
+
+
+def test_columns_are_the_union_in_order_of_appearance() -> None:
+    """Year files have the same columns, so they can be appended."""
+    found, renamed = tables.union([{"main": raw("ocid", "a\x1fb")}, {"items": raw("id"), "main": raw("z", "ocid")}])
+    assert [(table.name, [column.name for column in table.columns]) for table in found] == [
+        ("main", ["ocid", "a_b", "z"]),
+        ("items", ["id"]),
+    ]
+    assert renamed == 0
+
+
+def test_columns_of_one_name_are_one_unless_a_row_has_both() -> None:
+    """Of two values in a row flatterer drops one; here neither is."""
+    one, _ = tables.union([{"main": raw("a_b")}, {"main": raw("a\x1fb")}])
+    assert [(column.name, column.sources) for column in one[0].columns] == [("a_b", ("a_b", "a\x1fb"))]
+    two, renamed = tables.union([{"main": raw("a_b", "a\x1fb", "a_b_2", clashes=("a_b",))}])
+    assert [(column.name, column.sources) for column in two[0].columns] == [
+        ("a_b", ("a_b",)),
+        ("a_b_2", ("a\x1fb", "a_b_2")),
+    ]
+    assert renamed == 1
+
+
+def test_types_are_the_same_in_every_year() -> None:
+    """A column is a number only if it is in all parts."""
+    found, _ = tables.union(
+        [{"main": raw("n", "m", possible=ANY)}, {"main": raw("n", possible=INTEGER)}, {"main": raw("m", possible=0)}]
+    )
+    assert [str(column.arrow_type) for column in found[0].columns] == ["int64", "string"]
+
+
+def test_tables_of_one_name_are_one() -> None:
+    """As in flatterer: their rows go to one file."""
+    found, _ = tables.union([{"main": raw("x"), "a\x1fb": raw("p"), "a_b": raw("q")}])
+    assert [(table.name, table.sources) for table in found] == [("main", ("main",)), ("a_b", ("a\x1fb", "a_b"))]
+
+
+def test_names_of_tables_are_names_of_files_on_any_system() -> None:
+    """Keys come from outside: none leaves its folder."""
+    names = ["..", ".", "", "a\x1db", "..\x1d..\x1dx", "c\\d", 'e*?"<>|[:]']
+    assert [tables.table_name(name) for name in names] == [
+        "_..", "_.", "_", "a_b", ".._.._x", "c_d", "e_________"
+    ]  # fmt: skip
+    long = tables.table_name("é" * 300)
+    assert len(long.encode()) <= 200
+    assert long != tables.table_name("é" * 301)
+
+
+def test_evidence_survives_the_way_between_processes() -> None:
+    """Workers answer in JSON."""
+    table = raw("a", "b", rows=7, possible=INTEGER, clashes=("x",))
+    known: dict[tuple[str, ...], tuple[str, ...]] = {}
+    back = RawTable.from_dict(table.to_dict(), known)
+    assert back == table
+    assert RawTable.from_dict(table.to_dict(), known).columns is back.columns
+
+
+def test_columns_are_described_where_the_standard_has_their_path() -> None:
+    """ASK-09: a schema people can read."""
+    assert "Postal code" in describe(("parties",), ("address", "postalCode"))
+    assert "Amount" in describe((), ("tender", "value", "amount"))
+    assert describe(("tender", "items"), ("main", "ocid")).endswith("joins to ocid in the table main.")
+    assert describe(("awards", "items"), ("awards", "id")).endswith("joins to id in awards.")
+    assert describe(("x_rows",), ("address",)) == ""
+    assert describe((), ("tender", "x_local")) == ""
+
+
+def test_descriptions_are_metadata_of_the_fields() -> None:
+    """They go into Parquet."""
+    found, _ = tables.union([{"main": raw("ocid", "x")}])
+    assert found[0].schema.field("ocid").metadata[b"description"].startswith(b"Open contracting ID")
+    assert found[0].schema.field("x").metadata is None
+    assert found[0].schema.field("x").type == pa.string()
