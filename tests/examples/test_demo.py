@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from examples import demo, generate, serve
+from registry_resources.catalogue import load
 
 KEYS = ["ruritania", "graustark", "costaguana", "quirk"]
 
@@ -154,6 +155,13 @@ def test_the_catalogue_has_absolute_paths_and_the_servers_address(registry, tmp_
             assert Path(path).exists()
     port = (tmp_path / "var" / "demo" / "port").read_text().strip()
     assert publications["ruritania"]["url"] == f"http://127.0.0.1:{port}/ruritania/releases"
+
+
+def test_the_registry_accepts_the_catalogue_as_it_is_in_the_checkout():
+    """A wrong catalogue is refused with everything that is wrong with it (ASK-17); this one has not even a warning."""
+    document = load(demo.CATALOGUE)
+    assert [entry.key for entry in document.publications] == KEYS
+    assert document.warnings == []
 
 
 def test_a_port_that_is_taken_is_exchanged_for_a_free_one(tmp_path: Path):
