@@ -112,6 +112,9 @@ class BulkSpider(CollectSpider):
     def _store(self, path: Path, number: int, source: Source) -> bool:
         """Store the documents of a file. Returns whether all of it was as it should be."""
         name = _name(source.location)
+        if not path.is_file():  # opening a pipe would wait for ever
+            self._tell(source.location, "it isn't a file, or is gone", counts=True)
+            return False
         try:
             file = path.open("rb")
         except OSError as error:
@@ -119,9 +122,6 @@ class BulkSpider(CollectSpider):
             return False
         whole, told = True, ""
         with file:
-            if not path.is_file():
-                self._tell(source.location, "not a regular file", counts=True)
-                return False
             size = path.stat().st_size
             found = documents(file, name, self.limits, self.store.partial, size=size, seekable=file)
             for member, document in enumerate(found, 1):

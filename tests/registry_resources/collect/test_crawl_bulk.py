@@ -262,3 +262,17 @@ def test_a_sample_ends_in_the_middle_of_an_archive(crawls, publisher):
 
     assert len(crawls.files()) == 7
     assert log.finish_reason == "sample"
+
+
+def test_pipes_devices_and_files_that_vanish_are_errors(crawls, tmp_path):
+    """Opening a pipe waits for ever, and a device may never end."""
+    import os
+
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "dangling.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "good.json").write_text("{}")
+
+    log = crawls.run(urls=f"{tmp_path}/*.json /dev/zero")
+
+    assert (log.items, log.errors) == (1, 3)
+    assert "/dev/zero: it isn't a file" in crawls.text()
