@@ -1,0 +1,139 @@
+"""`registry check`: whether the registry can work as it is set up.
+
+Belongs here: checks that change nothing. Does not belong here: whether publications are healthy.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from registry_assets.commands.common import console, json_option, print_json, shown, table
+from registry_resources.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from registry_resources.settings import Settings
+
+
+class Outcome(NamedTuple):
+    """One check: what, `ok`, `warning` or `failed`, and what was found or is to do."""
+
+    check: str
+    status: str
+    detail: str
+
+
+@click.command()
+@json_option
+def check(*, as_json: bool) -> None:
+    """Check the settings, the database and the folders. The exit code is 1 if something fails."""
+    outcomes = run_checks()
+    if as_json:
+        print_json([outcome._asdict() for outcome in outcomes])
+    else:
+        view = table("Check", "Status", "Detail")
+        for outcome in outcomes:
+            view.add_row(*(shown(text) for text in outcome))
+        console().print(view)
+    if any(outcome.status == "failed" for outcome in outcomes):
+        sys.exit(1)
+
+
+def run_checks() -> list[Outcome]:
+    """Run all checks that make sense."""
+    from registry_resources.settings import Settings  # noqa: PLC0415 - not before it is needed
+
+    try:
+        settings = Settings.from_env()
+    except ConfigurationError as error:
+        return [Outcome("settings", "failed", str(error))]
+    folders = {
+        "REGISTRY_HOME": settings.home,
+        "EXPORTER_DIR": settings.exporter_dir,
+        "file store": settings.files_store,
+    }
+    return [
+        Outcome("settings", "ok", f"REGISTRY_HOME is {settings.home}"),
+        _outcome("database", lambda: _database(settings)),
+        _outcome("settings bundles", lambda: _bundles(settings)),
+        *(_outcome(name, lambda path=path: _folder(path)) for name, path in folders.items()),  # type: ignore[misc]
+        _dagster(),
+    ]
+
+
+def _outcome(name: str, run: Callable[[], str]) -> Outcome:
+    try:
+        return Outcome(name, "ok", run())
+    except ConfigurationError as error:
+        return Outcome(name, "failed", str(error))
+
+
+def _database(settings: Settings) -> str:
+    from registry_resources.database import Database  # noqa: PLC0415 - not before it is needed
+
+    database = Database(settings.database_url)
+    try:
+        database.check()
+        return f"{database.engine.url} is reachable and at version {database.revision()}"
+    finally:
+        database.dispose()
+
+
+def _bundles(settings: Settings) -> str:
+    """Whether every `env:NAME` has its variable, told for all bundles at once."""
+    from sqlalchemy import select  # noqa: PLC0415 - not before it is needed
+    from sqlalchemy.orm import selectinload  # noqa: PLC0415
+
+    from registry_resources.catalogue import resolve_settings  # noqa: PLC0415
+    from registry_resources.database import Database, SettingsBundle  # noqa: PLC0415
+
+    database = Database(settings.database_url)
+    errors = []
+    try:
+        database.check()
+        with database.session(read_only=True) as session:
+            bundles = session.scalars(select(SettingsBundle).options(selectinload(SettingsBundle.settings))).all()
+    except ConfigurationError:
+        return "not looked at, without a database"
+    finally:
+        database.dispose()
+    for bundle in bundles:
+        try:
+            resolve_settings(bundle)
+        except ConfigurationError as error:
+            errors.append(str(error))
+    if errors:
+        raise ConfigurationError(" ".join(errors))
+    return f"{len(bundles)}, with all their environment variables set"
+
+
+def _folder(path: Path) -> str:
+    """Whether files can be made in a folder, or the folder itself."""
+    existing = path
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    remedy = "Point the setting at a folder that this user can write to."
+    if not existing.is_dir():
+        raise ConfigurationError(f"{path} can't be a folder, since {existing} is a file. {remedy}")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{existing} can't be written to. {remedy}")
+    free = shutil.disk_usage(existing).free / 10**9
+    return f"{path}{'' if existing == path else ' (made when needed)'}, {free:,.1f} GB free"
+
+
+def _dagster() -> Outcome:
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
+        detail = (
+            "not set, so runs can't be made. Set it to the absolute path of the folder where Dagster keeps its runs."
+        )
+        return Outcome("DAGSTER_HOME", "warning", detail)
+    if not Path(home).is_absolute():
+        return Outcome("DAGSTER_HOME", "failed", f"{home} is no absolute path. Set it to one.")
+    return _outcome("DAGSTER_HOME", lambda: _folder(Path(home)))

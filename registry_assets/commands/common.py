@@ -1,0 +1,133 @@
+"""What several commands share.
+
+Belongs here: opening the database, and how things are shown. Does not belong here: any command.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry_resources.exceptions import ConfigurationError
+from registry_resources.redaction import redact
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from sqlalchemy.orm import Session
+
+    from registry_resources.database import Collection, Database
+
+PIPED_WIDTH = 500
+"""How wide tables may be, in characters, where there is no terminal: nothing is cut that a program might look for."""
+
+# Publishers' texts must not steer a terminal.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+
+
+@contextmanager
+def open_database() -> Iterator[Database]:
+    """Open the registry's database, which has to be there and current.
+
+    Raises:
+        ConfigurationError: if it isn't, with the remedy.
+    """
+    from registry_resources.database import Database  # noqa: PLC0415 - not before it is needed
+    from registry_resources.settings import Settings  # noqa: PLC0415
+
+    database = Database(Settings.from_env().database_url)
+    try:
+        database.check()
+        yield database
+    finally:
+        database.dispose()
+
+
+def find(session: Session, key: str) -> Collection:
+    """Find a publication.
+
+    Raises:
+        ConfigurationError: if there is none, with what it may have been.
+    """
+    from sqlalchemy import select  # noqa: PLC0415 - not before it is needed
+
+    from registry_resources.catalogue.problems import suggest  # noqa: PLC0415
+    from registry_resources.database import Collection, collection_by_key  # noqa: PLC0415
+
+    collection = collection_by_key(session, key)
+    if collection is None:
+        keys = list(session.scalars(select(Collection.key).order_by(Collection.key)))
+        hint = suggest(key, keys)
+        hint = hint if hint.startswith("Did") else "`registry list` shows those it has."
+        raise ConfigurationError(f"{key}: the catalogue has no such publication. {hint}")
+    return collection
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Give a console that cuts nothing where its output is piped."""
+    from rich.console import Console  # noqa: PLC0415 - not before it is needed
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PIPED_WIDTH
+    return Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """Give a table with headings."""
+    from rich.box import SIMPLE  # noqa: PLC0415 - not before it is needed
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    return Table(*columns, title=Text(title) if title else None, title_justify="left", box=SIMPLE, pad_edge=False)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON, without secrets."""
+    click.echo(json.dumps(_redacted(value), ensure_ascii=False, indent=2, default=_json))
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    raise TypeError(f"{type(value)} can't be JSON")
+
+
+def _redacted(value: Any) -> Any:
+    """Redact each text by itself: redacting the whole could break the JSON."""
+    if isinstance(value, str):
+        # What an encoder refuses, and what was no text to begin with.
+        return redact(value).encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {name: _named(name, item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(item) for item in value]
+    return value
+
+
+def _named(name: str, value: Any) -> Any:
+    """A name such as `api_token` makes any text a secret."""
+    if isinstance(value, str) and value and redact(f"{name}={value}") != f"{name}={redact(value)}":
+        return redact(f"{name}={value}").partition("=")[2]
+    return _redacted(value)
+
+
+def shown(value: Any) -> str:
+    """Give a value as people read it: without secrets, and without characters that steer a terminal."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime.datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(value, dict):
+        value = ", ".join(f"{name}={text}" for name, text in value.items())
+    return _CONTROL.sub("\ufffd", redact(str(value))).strip()
