@@ -19,6 +19,7 @@ from registry_resources.process.tally import Tally
 
 _HELD = 4 << 20  # bytes of releases of a document that wait for its end
 _KEPT = frozenset(("ocid", "license", "publicationPolicy", "compiledRelease", "versionedRelease"))
+_PACKAGE = frozenset(("releases", "records", "compiledRelease", "versionedRelease"))
 
 
 class DocumentReader:
@@ -49,6 +50,7 @@ class DocumentReader:
         self._document = 0
         self._position = 0
         self._handed_on = False
+        self._bare = False
         self._entries: list[Entry] = []
         self._held = 0
         self._found = Tally()
@@ -82,6 +84,7 @@ class DocumentReader:
 
     def _find_next(self) -> bool:
         """Go to the next document after one that broke off: a line's beginning from where a whole document follows."""
+        self._text.unmark()
         while self._text.next_line():
             if self._text.buffer[self._text.position] not in "{[":
                 continue
@@ -102,12 +105,32 @@ class DocumentReader:
         """Read a document, or one of a list of documents."""
         opening = self._text.peek()
         if opening == "{":
-            self._read_object(record=False)
+            if not (self._bare and self._read_bare()):
+                self._read_object(record=False)
         elif opening == "[" and not nested:
             self._read_list(lambda: self._read_item(nested=True))
         else:
             value, _ = self._text.value()
             self._skip_deep() if isinstance(value, TooDeep) else self._skip_not_ocds(type(value).__name__)
+
+    def _read_bare(self) -> bool:
+        """Read a release in one go, quickly, if that is what follows: as after another one. False if it isn't."""
+        text = self._text
+        text.unmark()
+        text.mark()
+        try:
+            value, published = text.value()
+        except BadJsonError:
+            self._bare = False
+        else:
+            self._bare = isinstance(value, dict) and "ocid" in value and _PACKAGE.isdisjoint(value)
+        if self._bare:
+            self._position += 1
+            self._add(value, published, Kind.RELEASE, 0)
+        else:
+            text.back()
+        text.unmark()
+        return self._bare
 
     def _read_list(self, read_item: Callable[[], None]) -> None:
         text = self._text
@@ -167,6 +190,7 @@ class DocumentReader:
             self._end_package(kept, lists)
         elif "ocid" in kept:
             self._add(kept, text.marked(), Kind.RELEASE, 0)
+            self._bare = True
         else:
             self._skip_not_ocds("an object without ocid, releases or records")
         text.unmark()

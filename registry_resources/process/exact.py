@@ -1,7 +1,7 @@
 """JSON in and out without changing a value: numbers keep the digits they were published with.
 
 Belongs here: parsing to Python objects that ocdsmerge can merge, and writing them in one line. A number with a
-fraction or an exponent, and an integer of 19 digits or more, becomes a `Verbatim` that remembers its text (0.10 stays
+fraction or an exponent, and an integer of over 1,000 digits, becomes a `Verbatim` that remembers its text (0.10 stays
 0.10, 1e400 stays 1e400). Does not belong here: finding releases in files.
 """
 
@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import decimal
 import json
-import re
 from typing import Any
 
 import orjson
 
-_LONG_INTEGER = re.compile(rb"[0-9]{19}")
-_LONG = 18  # digits of an integer that always fits 64 bits
+_LONG = 1000  # digits of an integer that Python converts quickly
 _EXACT = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[])
 
 
@@ -91,8 +89,13 @@ class Loader:
             ValueError: if it isn't JSON.
             RecursionError: if it is nested too deeply.
         """
-        decoder = self._long if _LONG_INTEGER.search(data) else self._short
-        return decoder.decode(data.decode())
+        text = data.decode()
+        try:
+            return self._short.decode(text)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # an integer of more digits than Python converts
+            return self._long.decode(text)
 
     def _constant(self, _name: str) -> None:
         self.nonfinite += 1
@@ -106,7 +109,7 @@ def dumps(value: Any) -> bytes:
     """
     try:
         return orjson.dumps(value, default=_fragment)
-    except orjson.JSONEncodeError:  # a lone surrogate, or more than 254 levels
+    except orjson.JSONEncodeError:  # a lone surrogate, an integer over 64 bits, or more than 254 levels
         return "".join(_pieces(value)).encode()
 
 
