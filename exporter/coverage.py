@@ -1,38 +1,31 @@
 """How often each field is filled, over a whole export (COV-01, COV-02).
 
-Belongs here: cutting the years' files into parts, having worker processes count them, and adding up. Does not belong
-here: counting itself, which is ocdscardinal's, in `cardinal_worker`.
+Belongs here: having worker processes count the parts of the years' files, and adding up. Does not belong here:
+counting itself, which is ocdscardinal's, in `cardinal`.
 
-ocdscardinal needs a regular file and uses one core, so this process decompresses the years' files into parts of about
-32 MiB, a few at a time, and workers count them side by side. Counts of lines can be added, so the sum is what one run
-over the full file gives.
+ocdscardinal needs a regular file and uses one core, so this process decompresses the years' files into parts, a few
+at a time, and workers count them side by side. Counts of lines can be added, so the sum is what one run over the full
+file gives.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import queue
-import subprocess
-import sys
 import time
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exporter import files, gunzip, manifest
-from exporter.errors import BrokenExportError, StageError, StoppedError
+from exporter import files, manifest, parts
+from exporter.errors import BrokenExportError, StageError
 from exporter.summary import Summary
 from exporter.util import COVERAGE, Export
+from exporter.workers import Outcome, Pool, Task
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Mapping
-
-PART = 32 << 20
-LONG_LINE = 8 << 20  # a longer line gets a part and a memory limit of its own
+    from pathlib import Path
 
 EXACT = {
     "tenders_count": "/tender/",
@@ -62,115 +55,6 @@ def counts(coverage: Mapping[str, int]) -> dict[str, int]:
     return result
 
 
-class _WorkerDiedError(Exception):
-    """A worker process ended without an answer."""
-
-
-class _Worker:
-    """A worker process. Make it in the thread that lives as long as it should: the kernel ends both together."""
-
-    def __init__(self) -> None:
-        package = str(Path(__file__).parents[1])
-        path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "exporter.cardinal_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a warning for each line passed over, without end: we count them
-            env={**os.environ, "PYTHONPATH": path},
-        )
-
-    def ask(self, path: Path, *, limited: bool = False) -> dict[str, Any]:
-        assert self._process.stdin is not None  # noqa: S101 - both are pipes
-        assert self._process.stdout is not None  # noqa: S101
-        try:
-            self._process.stdin.write(json.dumps([str(path), limited]).encode() + b"\n")
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-        except BrokenPipeError:
-            answer = b""
-        if not answer.endswith(b"\n"):
-            raise _WorkerDiedError(f"exit code {self._process.wait()}")
-        result: dict[str, Any] = json.loads(answer)
-        return result
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue  # what was not taken in is of no use
-
-
-@dataclass
-class _Part:
-    """A piece of one year's lines in a file of its own."""
-
-    path: Path
-    size: int = 0
-    long: bool = False  # it holds one very long line
-
-
-def _parts(source: Path, directory: Path) -> Iterator[_Part]:
-    """Decompress a file into parts, each of whole lines. The caller deletes them.
-
-    Raises:
-        gunzip.TruncatedError: if the file is damaged.
-    """
-    number = 0
-
-    def new() -> tuple[_Part, int]:
-        nonlocal number
-        number += 1
-        path = directory / f"{source.name}-{number}"
-        return _Part(path), files.open_new(path)
-
-    part, descriptor = new()
-    line = 0  # bytes since the last line feed
-    try:
-        for piece in gunzip.decompress(files.blocks(source), source.name):
-            rest = memoryview(piece)
-            while rest:
-                # In the middle of a long line take up to its end, else up to the last line's.
-                cut = piece.find(b"\n", len(piece) - len(rest)) if part.long else piece.rfind(b"\n")
-                cut -= len(piece) - len(rest)
-                taken, rest = (rest, rest[:0]) if cut < 0 else (rest[: cut + 1], rest[cut + 1 :])
-                files.write_all(descriptor, taken)
-                part.size += len(taken)
-                line = 0 if cut >= 0 else line + len(taken)
-                if line > LONG_LINE and not part.long:
-                    os.close(descriptor)
-                    whole, (part, descriptor) = part, new()
-                    part.long, part.size = True, line
-                    _move_tail(whole, descriptor, line)
-                    if whole.size:
-                        yield whole
-                    else:
-                        files.delete(whole.path)
-                elif cut >= 0 and (part.long or part.size >= PART):
-                    os.close(descriptor)
-                    whole, (part, descriptor) = part, new()
-                    yield whole
-    finally:
-        os.close(descriptor)
-    if part.size:
-        yield part
-    else:
-        files.delete(part.path)
-
-
-def _move_tail(whole: _Part, descriptor: int, size: int) -> None:
-    """Move the begun line at the end of a part to the file of another."""
-    whole.size -= size
-    with whole.path.open("r+b") as file:
-        file.seek(whole.size)
-        files.write_all(descriptor, file.read())
-        file.truncate(whole.size)
-
-
 @dataclass
 class _Sums:
     """What was counted so far."""
@@ -182,50 +66,18 @@ class _Sums:
     empty: int = 0
     bytes: int = 0
 
-
-class _Pool:
-    """Worker processes and the threads that wait for their answers."""
-
-    def __init__(self, workers: int) -> None:
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        self._all: list[_Worker] = []
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="coverage")
-        try:
-            for _ in range(workers):
-                worker = _Worker()
-                self._all.append(worker)
-                self._idle.put(worker)
-        except BaseException:
-            self.close()
-            raise
-
-    def submit(self, part: _Part) -> Future[dict[str, Any]]:
-        return self._threads.submit(self._ask, part)
-
-    def _ask(self, part: _Part) -> dict[str, Any]:
-        worker = self._idle.get()
-        try:
-            return worker.ask(part.path)
-        finally:
-            self._idle.put(worker)
-            files.delete(part.path)
-
-    def close(self) -> None:
-        for worker in self._all:
-            worker.close()
-        self._threads.shutdown(wait=True, cancel_futures=True)
-
-
-def _ask_limited(part: _Part) -> dict[str, Any] | None:
-    """Count a very long line in a process of its own. None if that needs too much memory."""
-    worker = _Worker()
-    try:
-        return worker.ask(part.path, limited=True)
-    except _WorkerDiedError:
-        return None
-    finally:
-        worker.close()
-        files.delete(part.path)
+    def add(self, part: parts.Part, answer: dict[str, Any] | None) -> None:
+        """Add what a worker answered; None is of one line that needs too much memory."""
+        name = f"{part.year}.jsonl.gz"
+        self.lines[name] += part.lines
+        self.bytes += part.size
+        if answer is None:
+            self.too_large[name] += part.lines
+            return
+        self.coverage.update(answer["coverage"])
+        self.empty += answer["empty"]
+        if unreadable := part.lines - answer["coverage"].get("", 0) - answer["empty"]:
+            self.unreadable[name] += unreadable
 
 
 def measure(
@@ -245,13 +97,13 @@ def measure(
 
     Returns:
         The summary. `skipped` counts releases that ocdscardinal cannot read (nested over 127 deep, or with a lone
-        surrogate) as `unreadable`, and those over 8 MiB that need too much memory as `too_large`; `details` has
-        `counts` (the 14), `empty` (releases with nothing in them, which count nowhere) and `skipped_by_file`.
+        surrogate) as `unreadable`, and those that need over 384 MiB of memory as `too_large`; `details` has `counts`
+        (the 14), `empty` (releases with nothing in them, which count nowhere) and `skipped_by_file`.
 
     Raises:
         BrokenExportError: if a file is damaged or missing.
         LockFileError, PublishedExportError: as for every stage.
-        StageError: if a worker process died.
+        StageError: if a worker failed.
         StoppedError: if it was stopped.
     """
     start = time.monotonic()
@@ -310,55 +162,34 @@ def _count_all(
     stop: threading.Event | None,
 ) -> _Sums:
     sums = _Sums()
-    waiting: list[tuple[str, _Part, Future[dict[str, Any]]]] = []
     told = time.monotonic()
+    rows = {entry.name: entry.rows for entry in found.files if entry.format == "jsonl" and entry.year != "full"}
 
-    def take(name: str, part: _Part, answer: dict[str, Any] | None) -> None:
-        nonlocal told
-        if answer is None:
-            sums.lines[name] += 1
-            sums.too_large[name] += 1
-        else:
-            covered = answer["coverage"].get("", 0)
-            sums.coverage.update(answer["coverage"])
-            sums.lines[name] += answer["lines"]
-            sums.empty += answer["empty"]
-            if unreadable := answer["lines"] - covered - answer["empty"]:
-                sums.unreadable[name] += unreadable
-        sums.bytes += part.size
-        if progress is not None and time.monotonic() - told >= 0.5:
-            told = time.monotonic()
-            progress(sums.lines.total(), sums.bytes)
+    def task(part: parts.Part) -> Task:
+        return Task("cover", {"path": str(part.path), "lines": part.lines}, label=part)
 
-    def take_oldest() -> None:
-        name, part, future = waiting.pop(0)
-        try:
-            take(name, part, future.result())
-        except _WorkerDiedError as error:
-            raise StageError(f"{target.directory / name}: a worker of coverage died ({error}): try again") from None
+    def tasks() -> Iterator[Task]:
+        for name in rows:
+            if not (target.directory / name).is_file():
+                raise BrokenExportError(f"{target.directory / name}: it is missing: export again")
+            for part in parts.cut(target.directory, name.removesuffix(".jsonl.gz"), directory):
+                yield task(part)
 
-    pool = _Pool(workers)
-    try:
-        for entry in found.files:
-            if entry.format != "jsonl" or entry.year == "full":
-                continue
-            try:
-                for part in _parts(target.directory / entry.name, directory):
-                    if stop is not None and stop.is_set():
-                        raise StoppedError("coverage was stopped: nothing of it remains")
-                    if part.long:
-                        take(entry.name, part, _ask_limited(part))
-                        continue
-                    waiting.append((entry.name, part, pool.submit(part)))
-                    if len(waiting) > workers:  # one part ahead of the workers: temporary space is bounded
-                        take_oldest()
-            except (gunzip.TruncatedError, FileNotFoundError) as error:
-                raise BrokenExportError(f"{target.directory / entry.name}: {error}: export again") from None
-        while waiting:
-            take_oldest()
-    finally:
-        pool.close()
-    for entry in found.files:
-        if entry.format == "jsonl" and entry.year != "full" and (lines := sums.lines[entry.name]) != entry.rows:
-            raise BrokenExportError(f"{target.directory / entry.name}: {lines} lines, not {entry.rows}: export again")
+    def retry(outcome: Outcome) -> list[Task]:
+        """Find the line that needs too much memory; of one line alone nothing is left to try."""
+        if outcome.code not in {"crash", "memory"}:
+            raise StageError(f"{target.directory}: coverage failed: {outcome.error}: try again")
+        return [task(half) for half in parts.halve(outcome.task.label)]
+
+    with Pool(workers, stop=stop) as pool:
+        for outcome in pool.run(tasks(), retry):
+            part: parts.Part = outcome.task.label
+            sums.add(part, outcome.value)
+            files.delete(part.path)
+            if progress is not None and time.monotonic() - told >= 0.5:
+                told = time.monotonic()
+                progress(sums.lines.total(), sums.bytes)
+    for name, count in rows.items():
+        if (lines := sums.lines[name]) != count:
+            raise BrokenExportError(f"{target.directory / name}: {lines} lines, not {count}: export again")
     return sums

