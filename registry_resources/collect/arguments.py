@@ -64,6 +64,16 @@ def check_arguments(spider: str, arguments: Mapping[str, str]) -> None:
         )
 
 
+def check_key(key: str) -> None:
+    """Check a publication's key, which becomes the name of a folder.
+
+    Raises:
+        UnexpectedError: if it isn't one.
+    """
+    if not re.fullmatch(r"[a-z0-9_]{1,190}", key, re.ASCII):
+        raise UnexpectedError(f"{key!r} is not the key of a publication (lower-case letters, digits and _).")
+
+
 def unknown_spider(spider: str, known: Mapping[str, object] | list[str], hint: str = "") -> str:
     """The message about a spider that doesn't exist."""
     names = sorted(known)

@@ -19,7 +19,7 @@ from registry_resources.collect.crawl_log import is_data_version
 from registry_resources.exceptions import UnexpectedError
 
 PARTIAL = ".partial"  # unfinished files: on the same file system, where no reader looks
-DIRECTORY = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,199})/(\d{8}_\d{6})", re.ASCII)
+DIRECTORY = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,199})/(\d{8}_\d{6})", re.ASCII)
 MAX_NAME = 150  # characters of a file name, well under the 255 bytes of file systems
 
 

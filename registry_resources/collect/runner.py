@@ -122,8 +122,8 @@ class LogBound(logging.Filter):
         return True
 
 
-def open_log(path: Path, settings: Any, secrets: dict[str, str]) -> None:
-    """Open the log, redacted and bounded. Scrapy's own handler isn't used: each crawler replaces it."""
+def load_redaction(secrets: dict[str, str]) -> Any:
+    """The function that hides secrets in a text, those of the settings bundle among them."""
     # By its path, since a checkout's interpreter doesn't know the package.
     spec = importlib.util.spec_from_file_location("_redaction", HERE.parent / "redaction.py")
     if spec is None or spec.loader is None:
@@ -133,9 +133,15 @@ def open_log(path: Path, settings: Any, secrets: dict[str, str]) -> None:
     for name, value in secrets.items():
         if SECRET_NAME.search(name) or (len(value) >= 8 and not COMMON.fullmatch(value)):
             redaction.register_secret(value)
+    return redaction.redact
+
+
+def open_log(path: Path, settings: Any, redact: Any) -> None:
+    """Open the log, redacted and bounded. Scrapy's own handler isn't used: each crawler replaces it."""
+    logging.raiseExceptions = False  # a log that can't be written would be told, with what was to be hidden in it
     handler = logging.FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace")
     formatter = logging.Formatter(settings.get("LOG_FORMAT"), settings.get("LOG_DATEFORMAT"))
-    handler.setFormatter(RedactingFormatter(formatter, redaction.redact))
+    handler.setFormatter(RedactingFormatter(formatter, redact))
     handler.setLevel(settings.get("LOG_LEVEL"))
     handler.addFilter(LogBound(handler))
     logging.root.addHandler(handler)
@@ -255,12 +261,12 @@ def wait_turn(request: dict[str, Any]) -> int:
     return descriptor
 
 
-def crawl(request: dict[str, Any]) -> str:
+def crawl(request: dict[str, Any], redact: Any) -> str:
     """Run the crawl. Returns its finish reason, or "" if it has none."""
     from scrapy.crawler import CrawlerProcess  # noqa: PLC0415
 
     settings = make_settings(request)
-    open_log(Path(request["crawl_dir"], "crawl.log"), settings, request["settings"])
+    open_log(Path(request["crawl_dir"], "crawl.log"), settings, redact)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the parameter's name changes with Scrapy's versions
         process = CrawlerProcess(settings, install_root_handler=False)
@@ -289,13 +295,14 @@ def main() -> None:
         return
     os.set_inheritable(request["lock"], False)
     detach(Path(request["crawl_dir"]))
+    redact = load_redaction(request["settings"])
     end: dict[str, Any] = {"reason": ""}
     try:
-        end = {"reason": crawl(request)}
+        end = {"reason": redact(crawl(request, redact))}
     except BaseException as error:
         if not any(isinstance(handler, logging.FileHandler) for handler in logging.root.handlers):
-            open_log(Path(request["crawl_dir"], "crawl.log"), LOG_SETTINGS, request["settings"])
-        what = f"{type(error).__name__}: {error}"[:500]
+            open_log(Path(request["crawl_dir"], "crawl.log"), LOG_SETTINGS, redact)
+        what = redact(f"{type(error).__name__}: {error}")[:500]
         logging.getLogger("scrapy.crawler").critical("The crawl ended by an error: %s", what, exc_info=True)
         end = {"reason": "", "error": what}
     finally:

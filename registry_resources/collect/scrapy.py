@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from registry_resources.collect.arguments import SPIDERS, check_arguments, unknown_spider
+from registry_resources.collect.arguments import SPIDERS, check_arguments, check_key, unknown_spider
 from registry_resources.collect.backend import CrawlProgress, CrawlRequest, CrawlState
 from registry_resources.collect.crawl_log import CrawlLog, is_data_version, read_crawl_log
 from registry_resources.collect.crawls import CrawlFolder
@@ -59,6 +59,7 @@ class ScrapyBackend:
         Raises:
             UnexpectedError: if the spider is unknown, an argument is refused, or the folders can't be written.
         """
+        check_key(request.key)
         folder = self._folder(request.crawl)
         project = self._check(request, folder)
         try:

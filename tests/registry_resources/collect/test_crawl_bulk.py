@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -276,3 +277,35 @@ def test_pipes_devices_and_files_that_vanish_are_errors(crawls, tmp_path):
 
     assert (log.items, log.errors) == (1, 3)
     assert "/dev/zero: it isn't a file" in crawls.text()
+
+
+def test_a_big_file_is_streamed_to_the_disk(crawls, publisher, answer):
+    """ASK-16: whatever a file's size, the crawl's process stays under 200 MB, as plain text and compressed."""
+    import psutil
+
+    piece = b'{"releases": [' + b'"' + b"x" * 1_000_000 + b'"' + b"]}\n"
+    pieces = 250
+
+    def stream(write):
+        for _ in range(pieces):
+            write(piece)
+
+    plain = publisher.add("/big.jsonl", answer(stream=stream, length=len(piece) * pieces))
+    small = io.BytesIO()
+    with gzip.GzipFile(fileobj=small, mode="wb", compresslevel=1) as file:
+        stream(file.write)
+    compressed = publisher.add("/big.jsonl.gz", small.getvalue())
+    crawls.start(urls=f"{plain} {compressed}", settings={"COLLECT_MAX_RATIO": "1000"})
+    process = psutil.Process(crawls.folder().process["pid"])
+    peak = 0
+
+    def ended(progress):
+        nonlocal peak
+        with contextlib.suppress(psutil.Error):
+            peak = max(peak, process.memory_info().rss)
+        return progress.state not in {"pending", "running"}
+
+    progress = crawls.until(ended)
+
+    assert (progress.files, progress.bytes) == (2, 2 * len(piece) * pieces)
+    assert 0 < peak < 200_000_000
