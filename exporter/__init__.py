@@ -1,4 +1,5 @@
 """What the registry makes of compiled releases: a library and `python -m exporter`.
 
-No dagster, no database, and nothing of the other packages: it is used by people who only have a file of compiled releases.
+Belongs here: files for analysts, from JSON Lines to Excel. Does not belong here: dagster, a database, or anything of
+the other packages, since people use it who only have a file of compiled releases.
 """
