@@ -13,21 +13,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from exporter import files, jsontext, mend, tables, types
+from exporter import files, mend, rewrite, tables, types
 from exporter.errors import StageError
 from exporter.types import Evidence
 
 _BLOCK = 4 << 20  # bytes of CSV in a batch
-_SKIPPED: dict[type[ValueError], str] = {
-    jsontext.NotJSONError: "skipped_invalid_json",
-    jsontext.NotUTF8Error: "skipped_invalid_utf8",
-    jsontext.NotObjectError: "skipped_not_object",
-}
 
 
 def _flatten_rs() -> Any:
@@ -70,42 +64,6 @@ def _run(source: Path, folder: Path) -> str | None:
     return None
 
 
-def _lines(path: Path) -> pa.LargeBinaryArray:
-    """Return the lines of a file, which ends with a line feed, as an array without a copy."""
-    data = path.read_bytes()
-    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 0x0A)
-    starts = np.concatenate((np.zeros(1, dtype=np.int64), ends + 1))
-    return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(starts), pa.py_buffer(data)])
-
-
-def _rewrite(final: Path, lines: pa.LargeBinaryArray, chosen: list[int], counts: Counter[str]) -> None:
-    """Write the lines to a file, those at the chosen places mended."""
-    starts, data = (memoryview(buffer) for buffer in lines.buffers()[1:])
-    places, at = starts.cast("q"), 0
-    with final.open("wb") as out:
-        for number in chosen:
-            start, end = places[number], places[number + 1]
-            out.write(data[at:start])
-            out.write(mend.mend(bytes(data[start:end]), counts))
-            at = end
-        out.write(data[at:])
-
-
-def _rewrite_all(path: Path, final: Path, counts: Counter[str]) -> None:
-    """Write the lines to a file: those that are JSON objects, mended; the others counted."""
-    lines = path.read_bytes().split(b"\n")
-    with final.open("wb") as out:
-        for line in lines:
-            if not line.strip():
-                continue
-            try:
-                jsontext.date_of(line)
-            except ValueError as error:
-                counts[_SKIPPED.get(type(error), "skipped_invalid_json")] += 1
-                continue
-            out.write(mend.mend(line, counts) + b"\n")
-
-
 def tabulate(source: str, folder: str) -> dict[str, Any]:
     """Make tables of text of a file of compiled releases.
 
@@ -122,18 +80,14 @@ def tabulate(source: str, folder: str) -> dict[str, Any]:
     """
     path, out = Path(source), Path(folder)
     work, mended = out.with_name(f"{out.name}-flatterer"), path.with_suffix(".mended")
-    lines = _lines(path)
-    longest = pc.max(pc.binary_length(lines)).as_py() or 0
     counts: Counter[str] = Counter()
-    suspects = np.flatnonzero(mend.suspicious(lines).to_numpy(zero_copy_only=False)).tolist()
-    chosen = [number for number in suspects if mend.needs_mending(lines[number].as_buffer().to_pybytes())]
-    if chosen:
-        _rewrite(mended, lines, chosen, counts)
-    del lines
+    longest, places = rewrite.look(path)
+    if places:
+        rewrite.rewrite(path, mended, places, counts)
     try:
-        if _run(mended if chosen else path, work) is not None:
+        if _run(mended if places else path, work) is not None:
             counts.clear()
-            _rewrite_all(path, mended, counts)
+            rewrite.rewrite_all(path, mended, counts)
             if mended.stat().st_size and (reason := _run(mended, work)) is not None:
                 raise StageError(reason)
         files.delete(mended)
