@@ -51,21 +51,30 @@ class DocumentReader:
         self._position = 0
         self._handed_on = False
         self._bare = False
+        self._began = 1
         self._entries: list[Entry] = []
         self._held = 0
         self._found = Tally()
 
     def read(self) -> None:
         """Read all documents."""
-        while self._text.peek():
+        while True:
             self._document += 1
             self._found = Tally(order=self._tally.order)
             self._entries, self._held, self._handed_on = [], 0, False
             try:
+                if not self._text.peek():
+                    return
+                self._began = self._text.line
                 self._read_item(nested=False)
             except BadJsonError as error:
                 self._spoil(str(error))
-                if not self._find_next():
+                try:
+                    if not self._find_next():
+                        return
+                except BadJsonError as further:  # gzip that is cut off, perhaps after another error
+                    if str(further) != str(error):
+                        self._spoil(str(further))
                     return
             else:
                 self._found.counts["documents"] += 1
@@ -80,26 +89,32 @@ class DocumentReader:
         self._tally.counts["skipped_invalid_json"] += 1
         self._tally.counts["skipped_releases_in_invalid_json"] += lost
         also = f" ({lost:,} releases before it were left out too)" if lost else ""
-        self._tally.note("ERROR", "InvalidJSON", f"{self._name}: {reason}{also}")
+        self._tally.note("ERROR", "InvalidJSON", f"{self._name}, document from line {self._began}: {reason}{also}")
 
     def _find_next(self) -> bool:
         """Go to the next document after one that broke off: a line's beginning from where a whole document follows."""
-        self._text.unmark()
-        while self._text.next_line():
-            if self._text.buffer[self._text.position] not in "{[":
-                continue
-            self._text.unmark()
-            self._text.mark()
-            try:
-                self._text.value()
-                found = self._text.peek() in {"", "{", "["}
-            except BadJsonError:
-                found = False
-            self._text.back()
-            self._text.unmark()
-            if found:
+        text = self._text
+        text.unmark()
+        at_line = text.begins_line() or text.next_line()
+        while at_line:
+            if text.peek() and text.begins_line() and self._whole_document_follows():
                 return True
+            at_line = text.next_line()
         return False
+
+    def _whole_document_follows(self) -> bool:
+        text = self._text
+        if text.buffer[text.position] not in "{[":
+            return False
+        text.mark()
+        try:
+            text.value()
+            return text.peek() in {"", "{", "["}
+        except BadJsonError:
+            return False
+        finally:
+            text.back()
+            text.unmark()
 
     def _read_item(self, *, nested: bool) -> None:
         """Read a document, or one of a list of documents."""

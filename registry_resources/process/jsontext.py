@@ -46,8 +46,10 @@ class JsonText:
         self.position = 0
         self._read = read
         self._mark = -1
-        self._lines = 1
+        self._lines = 1  # of the position where lines were last counted
+        self._counted = 0
         self._end = False
+        self._failure = ""
         # Numbers aren't needed here, so none is made (an integer of a million digits takes seconds).
         decoder = json.JSONDecoder(parse_float=len, parse_int=len, parse_constant=len)
         self._scan: Callable[[str, int], tuple[Any, int]] = decoder.scan_once  # type: ignore[attr-defined]
@@ -61,7 +63,12 @@ class JsonText:
     @property
     def line(self) -> int:
         """The line of the position, from 1."""
-        return self._lines + self.buffer.count("\n", 0, self.position)
+        if self.position >= self._counted:
+            self._lines += self.buffer.count("\n", self._counted, self.position)
+        else:
+            self._lines -= self.buffer.count("\n", self.position, self._counted)
+        self._counted = self.position
+        return self._lines
 
     def mark(self) -> None:
         """Keep the text from here on, until `unmark`."""
@@ -88,6 +95,10 @@ class JsonText:
                 return self.buffer[self.position]
             if not self._fill():
                 return ""
+
+    def begins_line(self) -> bool:
+        """Whether the position is the beginning of a line."""
+        return self.position > 0 and self.buffer[self.position - 1] == "\n"
 
     def next_line(self) -> bool:
         """Go to the beginning of the next line. False if there is none."""
@@ -161,16 +172,19 @@ class JsonText:
             raise BadJsonError(
                 f"a value is larger than {MAX_VALUE >> 20} million characters, or never ends (line {self.line})"
             )
-        data = self._read(max(CHUNK, kept))
-        self._end = not data
+        if self._failure:
+            raise BadJsonError(self._failure)
         try:
+            data = self._read(max(CHUNK, kept))
             more = self._decoder.decode(data, final=not data)
-        except UnicodeDecodeError as error:
-            self._end = True
-            raise BadJsonError(f"{error.reason} (after line {self.line})") from error
+        except (BadJsonError, UnicodeDecodeError) as error:  # nothing can be read after it
+            self._failure = f"{error} (after line {self.line})"
+            raise BadJsonError(self._failure) from error
+        self._end = not data
         if self._end and not more:
             return False
-        self._lines += self.buffer.count("\n", 0, keep)
+        _ = self.line  # counts up to the position, which isn't let go of
+        self._counted -= keep
         self.buffer = self.buffer[keep:] + more
         self.position -= keep
         self._mark -= keep if self._mark >= 0 else 0

@@ -80,10 +80,7 @@ class LocalProcess:
     def status(self, job: ProcessJob) -> ProcessProgress:
         """Where it is. WAITING if it was never started or its worker is gone."""
         folder = self._folder(job)
-        child = _children.get(folder.path)
-        if child is not None and child.poll() is not None:
-            del _children[folder.path]
-        if folder.holder() is not None and not folder.result.exists():
+        if folder.holder() is not None:
             seen = folder.read("progress.json") or {}
             return ProcessProgress(
                 ProcessState.RUNNING,
@@ -91,6 +88,8 @@ class LocalProcess:
                 total=seen.get("total"),
                 phase=seen.get("phase", "reading"),
             )
+        if child := _children.pop(folder.path, None):
+            child.wait()  # it has let go of its lock, so it is ending
         if (result := folder.read("result/result.json")) is not None:
             number = result["counts"].get("ocids", 0)
             return ProcessProgress(ProcessState.COMPLETED, done=number, total=number, phase="merging")

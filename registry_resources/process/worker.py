@@ -14,6 +14,7 @@ import errno
 import os
 import shutil
 import sys
+import time
 import traceback
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -41,12 +42,21 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     die_with(options.parent)
     folder = JobFolder(options.root, options.key, options.job)
-    if folder.hold() is None:
+    if not _hold(folder):
         return HELD_BY_ANOTHER
     sys.stdout.write("held\n")
     sys.stdout.flush()
     run(folder, options.source, options.today, options.workers)
     return 0
+
+
+def _hold(folder: JobFolder) -> bool:
+    """Take the job's lock. Tries for a second, because whoever looks at the lock holds it for an instant too."""
+    for _ in range(50):
+        if folder.hold() is not None:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def run(folder: JobFolder, source: Path, today: datetime.date, workers: int) -> None:
