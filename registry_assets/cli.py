@@ -88,7 +88,11 @@ def main() -> None:
 
 
 def _fail(message: str, code: int = 1) -> int:
-    click.echo(f"Error: {redact(message)}", err=True)
+    # Of several lines, the last one sums up; those before begin with a file and a line, as editors read them.
+    details, _, conclusion = redact(message).rpartition("\n")
+    if details:
+        click.echo(details, err=True)
+    click.echo(f"Error: {conclusion}", err=True)
     return code
 
 

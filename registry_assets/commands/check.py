@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     detail: str
 
 
-@click.command()
+@click.command(short_help="Check the settings, database and folders.")
 @json_option
 def check(*, as_json: bool) -> None:
     """Check the settings, the database and the folders. The exit code is 1 if something fails."""

@@ -7,7 +7,7 @@ import click
 from registry_assets.commands.common import find, open_database
 
 
-@click.command()
+@click.command(short_help="Stop scheduling a publication.")
 @click.argument("key")
 def freeze(key: str) -> None:
     """Schedule no new jobs of the publication KEY, such as while its source is broken. Running jobs go on.
@@ -17,7 +17,7 @@ def freeze(key: str) -> None:
     _set(key, frozen=True)
 
 
-@click.command()
+@click.command(short_help="Schedule a publication again.")
 @click.argument("key")
 def unfreeze(key: str) -> None:
     """Schedule jobs of the publication KEY again."""

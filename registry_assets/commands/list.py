@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
-@click.command("list")
+@click.command("list", short_help="List the publications.")
 @json_option
 def list_(*, as_json: bool) -> None:
     """List the publications, with the state of their latest job."""

@@ -7,7 +7,7 @@ import click
 from registry_assets.commands.common import json_option, print_json
 
 
-@click.command()
+@click.command(short_help="Create or upgrade the database.")
 @json_option
 def migrate(*, as_json: bool) -> None:
     """Create the database (DATABASE_URL), or bring it to this version's schema. Repeating it changes nothing."""

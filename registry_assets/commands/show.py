@@ -33,7 +33,7 @@ JOB_FIELDS = (
 )
 
 
-@click.command()
+@click.command(short_help="Show everything about a publication.")
 @click.argument("key")
 @click.option("--jobs", default=5, show_default=True, type=click.IntRange(min=0), help="How many jobs to show.")
 @json_option
@@ -58,7 +58,9 @@ def publication(session: Session, collection: Collection, jobs: int) -> dict[str
     bundle = collection.settings_bundle
     return {
         **collection_values(collection),
-        "settings": {setting.key: shown_setting(setting.value) for setting in bundle.settings} if bundle else {},
+        "settings": {setting.key: shown_setting(setting.key, setting.value) for setting in bundle.settings}
+        if bundle
+        else {},
         "active_job": collection.active_job_id,
         "last_retrieved": collection.last_retrieved,
         "created": collection.created,

@@ -22,7 +22,7 @@ WIDTH = 100
 """How much of a value is shown, in characters."""
 
 
-@click.command()
+@click.command(short_help="Make the catalogue as a file says.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @json_option
@@ -108,7 +108,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= WIDTH else f"{text[:WIDTH]}…"
 
 
-@click.command("export-catalogue")
+@click.command("export-catalogue", short_help="Write the catalogue to a file.")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 def export_catalogue(file: Path) -> None:
     """Write the database's catalogue to FILE (- is standard output), as a file that `registry sync` takes.

@@ -171,7 +171,7 @@ class _Comparison:
         known = self.bundles.get(name)
         old = {setting.key: setting for setting in known.settings} if known else {}
         fields = [
-            FieldChange(key, shown(old[key].value) if key in old else None, shown(settings.get(key)))
+            FieldChange(key, shown(key, old[key].value) if key in old else None, shown(key, settings.get(key)))
             for key in sorted(old.keys() | settings.keys())
             if key not in old or key not in settings or old[key].value != settings[key]
         ]

@@ -26,7 +26,7 @@ class Problem:
 
 
 class CatalogueError(ConfigurationError):
-    """A catalogue file has errors. The text has one line for each, as `file:line: message`.
+    """A catalogue file has errors. The text has a line for each, as `file:line: message`, and a last one.
 
     Attributes:
         path: the file, as it was named.
@@ -36,7 +36,9 @@ class CatalogueError(ConfigurationError):
     def __init__(self, path: str, problems: Iterable[Problem]) -> None:
         self.path = path
         self.problems = tuple(sorted(set(problems)))
-        super().__init__("\n".join(f"{path}:{problem.line}: {problem.message}" for problem in self.problems))
+        lines = [f"{path}:{problem.line}: {problem.message}" for problem in self.problems]
+        count = f"{len(lines)} errors" if len(lines) > 1 else "an error"
+        super().__init__("\n".join([*lines, f"{path} has {count}, so nothing was read from it."]))
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

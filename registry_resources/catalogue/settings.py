@@ -18,6 +18,7 @@ REFERENCE = "env:"
 _SECRET_NAME = re.compile(
     r"secret|token|passw|pwd|credential|cookie|clearance|auth|api_?key|access_?key|private|proxy|_key$", re.IGNORECASE
 )
+_HARMLESS = re.compile(r"[0-9.]{1,6}|true|false|yes|no", re.IGNORECASE)
 _LONG = 24
 """Values from this length on, in characters and without spaces, are taken for secrets whatever they are called."""
 
@@ -73,6 +74,8 @@ def secret_names(settings: Mapping[str, str]) -> list[str]:
     return sorted(key for key, value in settings.items() if is_secret(key, value))
 
 
-def shown(value: str | None) -> str | None:
-    """Give a setting's value as people may see it: the reference, or nothing of it."""
-    return value if value is None or not value or reference(value) is not None else "(hidden)"
+def shown(key: str, value: str | None) -> str | None:
+    """Give a setting's value as people may see it: a reference, a small number, yes or no; else nothing of it."""
+    if not value or reference(value) is not None:
+        return value
+    return value if _HARMLESS.fullmatch(value) and not is_secret(key, value) else "(hidden)"

@@ -6,7 +6,7 @@ Belongs here: the base class, names of constraints, primary keys and timestamps.
 import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, MetaData
+from sqlalchemy import JSON, MetaData, inspect
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -21,9 +21,6 @@ NAMES = {
 }
 """Constraints have names, so that migrations can change them on any database."""
 
-JSON_OBJECT = MutableDict.as_mutable(JSON())
-"""A JSON object. Setting a key is noticed and saved; changing a value inside a value isn't: assign it anew."""
-
 NEVER_REUSED: dict[str, Any] = {"sqlite_autoincrement": True}
 """Ids name folders and run keys, so SQLite must not give the id of a deleted row to a new one."""
 
@@ -34,6 +31,26 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMES)
     type_annotation_map: ClassVar[dict[Any, Any]] = {str: CleanText, datetime.datetime: UtcDateTime}
     __table_args__: Any = (NEVER_REUSED,)
+
+    def __init__(self, **values: Any) -> None:
+        """Set the given attributes, and those with a default now rather than when the row is written."""
+        for attribute in inspect(type(self)).column_attrs:
+            default = attribute.columns[0].default
+            if attribute.key in values or default is None:
+                continue
+            if default.is_scalar:
+                setattr(self, attribute.key, default.arg)
+            elif isinstance(attribute.columns[0].type, JSON):
+                setattr(self, attribute.key, {})
+        for name, value in values.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"{type(self).__name__} has no {name}")
+            setattr(self, name, value)
+
+
+def json_object() -> Any:
+    """Make a column of a JSON object. Setting a key is saved; a change inside a value isn't: assign the value anew."""
+    return mapped_column(MutableDict.as_mutable(JSON()), default=dict)
 
 
 class Identified:

@@ -7,12 +7,11 @@ Does not belong here: whether it is due, which is a rule of the process manager'
 import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, ForeignKeyConstraint
-from sqlalchemy.ext.mutable import MutableDict
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from registry_resources.database import choices
-from registry_resources.database.base import NEVER_REUSED, Base, Identified, Timestamped
+from registry_resources.database.base import NEVER_REUSED, Base, Identified, Timestamped, json_object
 from registry_resources.database.license import License
 from registry_resources.database.settings_bundle import SettingsBundle
 from registry_resources.database.translation import Translated
@@ -112,7 +111,7 @@ class Collection(Identified, Timestamped, Translated, Base):
     publication_policy: Mapped[str] = mapped_column(default="")
     source_url: Mapped[str] = mapped_column(default="")
     source_id: Mapped[str]
-    spider_arguments: Mapped[dict[str, str]] = mapped_column(MutableDict.as_mutable(JSON()), default=dict)
+    spider_arguments: Mapped[dict[str, str]] = json_object()
     incremental: Mapped[bool] = mapped_column(default=False)
     retrieval_frequency: Mapped[choices.RetrievalFrequency | Literal[""]] = mapped_column(
         Choice(choices.RetrievalFrequency), default=""

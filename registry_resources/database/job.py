@@ -11,7 +11,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, tex
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from registry_resources.database import choices
-from registry_resources.database.base import JSON_OBJECT, NEVER_REUSED, Base, Identified, Timestamped
+from registry_resources.database.base import NEVER_REUSED, Base, Identified, Timestamped, json_object
 from registry_resources.database.collection import Collection
 from registry_resources.database.job_metadata import COUNTS, JobMetadata
 from registry_resources.database.task import Task
@@ -80,7 +80,7 @@ class Job(Identified, Timestamped, JobMetadata, Base):
     )
     result: Mapped[choices.JobResult | Literal[""]] = mapped_column(Choice(choices.JobResult), default="")
     note: Mapped[str] = mapped_column(default="")
-    context: Mapped[dict[str, Any]] = mapped_column(JSON_OBJECT, default=dict)
+    context: Mapped[dict[str, Any]] = json_object()
     archived: Mapped[bool] = mapped_column(default=False)
     keep_all_data: Mapped[bool] = mapped_column(default=False)
 

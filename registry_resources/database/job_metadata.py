@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
-from registry_resources.database.base import JSON_OBJECT
+from registry_resources.database.base import json_object
 
 COUNTS = (
     "tenders_count",
@@ -47,7 +47,7 @@ class JobMetadata:
         publication_policy: the URL of the policy that the data states, or "" (PRO-04). The publisher's text too.
     """
 
-    coverage: Mapped[dict[str, Any]] = mapped_column(JSON_OBJECT, default=dict)
+    coverage: Mapped[dict[str, Any]] = json_object()
     tenders_count: Mapped[int] = _count()
     tenderers_count: Mapped[int] = _count()
     tenders_items_count: Mapped[int] = _count()

