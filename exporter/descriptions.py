@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _ROOT = "Release"
 _PUSHED = ("ocid", "id")  # what each table repeats of its parents (FLA-03)
@@ -41,20 +44,23 @@ def _follow(path: tuple[str, ...], start: str | None) -> tuple[list[str], str | 
     return texts, current
 
 
-def describe(table: tuple[str, ...], column: tuple[str, ...]) -> str:
+def describe(table: tuple[str, ...], column: tuple[str, ...], tables: Collection[tuple[str, ...]] = ()) -> str:
     """Return the description of a column, or "" if its path is not in the standard.
 
     Args:
         table: the path of the table's objects from the release; empty for `main`.
         column: the path of the value within the object, or a column that joins to a parent: (`main`, `ocid`).
+        tables: the paths of all tables, to say which one such a column joins to.
     """
     if table and len(column) >= 2 and column[-1] in _PUSHED:
-        parent = column[:-1]
+        parent, name = column[:-1], column[-1]
         if parent == ("main",):
-            what = "Open contracting ID of the process" if column[-1] == "ocid" else "ID of the release"
-            return f"{what} that the row belongs to; joins to {column[-1]} in the table main."
+            what = "Open contracting ID of the process" if name == "ocid" else "ID of the release"
+            return f"{what} that the row belongs to; joins to {name} in the table main."
         if len(parent) < len(table) and table[: len(parent)] == parent:
-            return f"{column[-1]} of the object that the row is part of; joins to {column[-1]} in {'_'.join(parent)}."
+            depth = next((size for size in range(len(parent), 0, -1) if parent[:size] in tables), 0)
+            to, there = "_".join(parent[:depth]) or "main", "_".join((*parent[depth:], name))
+            return f"The {name} of the object that the row is part of; joins to {there} in the table {to}."
     base = _follow(table, _ROOT)
     if base is None:
         return ""

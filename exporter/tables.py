@@ -150,16 +150,17 @@ def union(parts: Sequence[Mapping[str, RawTable]]) -> tuple[list[Table], int]:
                 known.setdefault(column, Evidence()).merge(Evidence(values, possible))
             clashing.setdefault(name, set()).update(found.clashes)
     names = sorted(evidence, key=lambda name: name != MAIN)  # stable: otherwise as they appeared
+    paths = {tuple(raw.split(SEPARATOR)) for raws in sources.values() for raw in raws}
     renamed, result = 0, []
     for name in names:
-        columns, more = _columns(tuple(sources[name]), evidence[name], clashing[name])
+        columns, more = _columns(tuple(sources[name]), evidence[name], clashing[name], paths)
         renamed += more
         result.append(Table(name, columns, tuple(sources[name])))
     return result, renamed
 
 
 def _columns(
-    raw_tables: tuple[str, ...], evidence: Mapping[str, Evidence], clashing: set[str]
+    raw_tables: tuple[str, ...], evidence: Mapping[str, Evidence], clashing: set[str], paths: set[tuple[str, ...]]
 ) -> tuple[tuple[Column, ...], int]:
     by_name: dict[str, list[str]] = {}
     renamed = 0
@@ -178,5 +179,5 @@ def _columns(
         for raw in raws:
             total.merge(evidence[raw])
         path = tuple(raws[0].split(SEPARATOR))
-        columns.append(Column(name, total.arrow_type(), describe(base, path), tuple(raws)))
+        columns.append(Column(name, total.arrow_type(), describe(base, path, paths), tuple(raws)))
     return tuple(columns), renamed

@@ -75,7 +75,9 @@ def test_columns_are_described_where_the_standard_has_their_path() -> None:
     assert "Postal code" in describe(("parties",), ("address", "postalCode"))
     assert "Amount" in describe((), ("tender", "value", "amount"))
     assert describe(("tender", "items"), ("main", "ocid")).endswith("joins to ocid in the table main.")
-    assert describe(("awards", "items"), ("awards", "id")).endswith("joins to id in awards.")
+    paths = {("main",), ("awards",), ("awards", "items"), ("tender", "items")}
+    assert describe(("awards", "items"), ("awards", "id"), paths).endswith("joins to id in the table awards.")
+    assert describe(("tender", "items"), ("tender", "id"), paths).endswith("joins to tender_id in the table main.")
     assert describe(("x_rows",), ("address",)) == ""
     assert describe((), ("tender", "x_local")) == ""
 
