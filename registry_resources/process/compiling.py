@@ -27,6 +27,7 @@ from ocdsmerge.exceptions import DuplicateIdValueWarning
 from registry_resources.process.entries import Entry, Kind
 from registry_resources.process.exact import Loader, canonical, dumps, opaque
 from registry_resources.process.merge_rules import MERGE_RULES
+from registry_resources.process.single import NotSimpleError, compile_single
 from registry_resources.process.tally import Tally
 
 _DUPLICATE = re.compile(r" in the `(.*)` array\Z", re.DOTALL)
@@ -179,6 +180,11 @@ class Compiler:
         if len(releases) > 1:
             _check_dates(releases)
             releases = sorted(releases, key=lambda release: str(release["date"]))
+        else:
+            try:
+                return compile_single(releases[0])
+            except NotSimpleError:
+                pass
         merged = self._create(releases)
         for before, after in pairwise(releases):
             if before["date"] == after["date"]:

@@ -27,7 +27,7 @@ def test_releases_are_merged_in_the_order_of_their_dates(process):
     )
     assert found.lines == {
         "o": '{"tag":["compiled"],"id":"o-2020-03-01","date":"2020-03-01","ocid":"o","tender":{"id":"t",'
-        '"title":"3rd","items":[{"id":1,"a":1.50,"b":2},{"id":"2","b":3}]}}'
+        '"items":[{"id":1,"a":1.50,"b":2},{"id":"2","b":3}],"title":"3rd"}}'
     }
     assert found.result["notes"] == []
 
