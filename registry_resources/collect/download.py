@@ -8,6 +8,7 @@ came over the wire: what encoding or wrapping they have is told by their bytes l
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from registry_resources.collect.problems import DownloadError, RefusedDownloadEr
 from registry_resources.redaction import redact
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scrapy import Request
     from scrapy.crawler import Crawler
 
@@ -31,6 +34,8 @@ CONNECT_TIMEOUT = 30.0  # seconds
 PIECE = 1 << 18  # bytes: small enough to notice soon that the crawl is ending
 # The request's meta key under which the path of the body is found.
 BODY = "body_path"
+# The one under which a retry finds what is left of a download that was cut off.
+REST = "body_rest"
 
 
 class StreamingHandler(BaseDownloadHandler):
@@ -58,15 +63,20 @@ class StreamingHandler(BaseDownloadHandler):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, request: Request) -> Response:
+        # What an earlier try has left of this body, and the validator that tells whether it is still the same one.
         store = cast("CollectSpider", self.crawler.spider).store
-        path = store.temporary()
+        path, validator = request.meta.get(REST) or (store.temporary(), "")
+        start = path.stat().st_size if validator and path.exists() else 0
         timeout = float(request.meta.get("download_timeout") or self.crawler.settings.getfloat("DOWNLOAD_TIMEOUT"))
+        headers = {k.decode("latin-1"): v[-1].decode("latin-1") for k, v in request.headers.items() if v}
+        if start:
+            headers |= {"Range": f"bytes={start}-", "If-Range": validator}
         started = time.monotonic()
         try:
             with self._session().request(
                 request.method,
                 request.url,
-                headers={k.decode("latin-1"): v[-1].decode("latin-1") for k, v in request.headers.items() if v},
+                headers=headers,
                 data=request.body or None,
                 timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
                 stream=True,
@@ -74,15 +84,32 @@ class StreamingHandler(BaseDownloadHandler):
             ) as answer:
                 request.meta["download_latency"] = time.monotonic() - started
                 if 200 <= answer.status_code < 300:
-                    store.write(_Body(answer.raw), path)
-                    request.meta[BODY] = path
-                headers = dict(answer.headers.items())
-                return Response(request.url, status=answer.status_code, headers=headers, request=request)
+                    self._receive(request, answer, path, start)
+                elif answer.status_code == 416:  # there is no such part any more
+                    request.meta[REST] = None
+                    path.unlink(missing_ok=True)
+                # 206 is told as 200: the whole body is there.
+                status = 200 if answer.status_code == 206 else answer.status_code
+                return Response(request.url, status=status, headers=dict(answer.headers.items()), request=request)
+        except _OtherPartError as error:
+            request.meta[REST] = None
+            path.unlink(missing_ok=True)
+            raise DownloadError("the server sent another part of the body than was asked for") from error
         except (requests.exceptions.SSLError, requests.exceptions.InvalidProxyURL, ValueError) as error:
             # ValueError: the many faults of a URL.
             raise RefusedDownloadError(_cause(error)) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise DownloadError(_cause(error)) from error
+
+    def _receive(self, request: Request, answer: requests.Response, path: Path, start: int) -> None:
+        """Write a body to its file, after what is there already if that is still a part of it."""
+        store = cast("CollectSpider", self.crawler.spider).store
+        start = start if _continues(answer, start) else 0
+        validator = _validator(answer)
+        request.meta[REST] = (path, validator) if validator else None
+        store.write(_Body(answer.raw), path, start=start, resumable=bool(validator))
+        request.meta[REST] = None
+        request.meta[BODY] = path
 
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
@@ -90,6 +117,32 @@ class StreamingHandler(BaseDownloadHandler):
         session: requests.Session = self._local.session
         session.cookies.clear()
         return session
+
+
+class _OtherPartError(Exception):
+    """The server sent another part of a body than was asked for."""
+
+
+def _validator(answer: requests.Response) -> str:
+    """What tells whether a body is still the same (RFC 9110, 13.1.5: a strong ETag), if parts can be asked for."""
+    if answer.headers.get("Accept-Ranges", "").lower() != "bytes" and answer.status_code != 206:
+        return ""
+    etag: str = answer.headers.get("ETag", "")
+    return etag if etag.startswith('"') else ""
+
+
+def _continues(answer: requests.Response, start: int) -> bool:
+    """Whether an answer is the rest of a body from a position to its end; else it is the whole body.
+
+    Raises:
+        _OtherPartError: if it is neither.
+    """
+    if answer.status_code != 206:
+        return False
+    part = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", answer.headers.get("Content-Range", ""), re.ASCII)
+    if not part or int(part[1]) != start or int(part[2]) + 1 != int(part[3]):
+        raise _OtherPartError
+    return True
 
 
 class _Body:
@@ -115,8 +168,8 @@ def _cause(error: BaseException) -> str:
         reason = inner
     text = str(reason)
     if isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
-        text = text.rsplit(": ", 1)[-1]
-    elif isinstance(reason, urllib3.exceptions.IncompleteRead):
+        return re.sub(r"^\[Errno -?\d+\] ", "", text.rsplit(": ", 1)[-1])
+    if isinstance(reason, urllib3.exceptions.IncompleteRead):
         text = f"the connection ended after {reason.partial} bytes, {reason.expected} too early"
     elif isinstance(reason, OSError) and reason.strerror:
         text = reason.strerror

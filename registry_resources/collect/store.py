@@ -12,6 +12,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -52,33 +53,41 @@ class FileStore:
         """A new path for an unfinished file."""
         return self.partial / uuid.uuid4().hex
 
-    def write(self, stream: Readable, path: Path) -> int:
-        """Write a stream to a temporary file; nothing is left of it if that fails. Returns its bytes.
+    def write(self, stream: Readable, path: Path, *, start: int = 0, resumable: bool = False) -> int:
+        """Write a stream to a temporary file; nothing is left of it if that fails.
+
+        Args:
+            stream: what to write.
+            path: the temporary file.
+            start: how many bytes of it are written already.
+            resumable: whether to leave what was written if it is the stream that fails.
+
+        Returns:
+            The file's size in bytes.
 
         Raises:
             BadContentError: if the stream is broken.
             StoppedError: if the crawl is ending.
             StoreError: if it can't be written, or the crawl's cap is reached.
         """
-        size = written = 0
+        size = start
         try:
             with _told(path):
-                file = path.open("wb")
+                # Without a buffer, whose last bytes would be written, and fail, only when the file is closed.
+                file = path.open("ab" if start else "wb", buffering=0)
             with file:
                 while data := stream.read(CHUNK):
-                    size += len(data)
-                    self.check(size)
+                    self.check(size + len(data))
                     with _told(path):
-                        file.write(data)
+                        _write_all(file, data)
                     self._add_unfinished(len(data))
-                    written += len(data)
-                with _told(path):
-                    file.flush()
-        except BaseException:
-            path.unlink(missing_ok=True)
+                    size += len(data)
+        except BaseException as error:
+            if not resumable or isinstance(error, StoreError | StoppedError):
+                path.unlink(missing_ok=True)
             raise
         finally:
-            self._add_unfinished(-written)
+            self._add_unfinished(start - size)
         return size
 
     def _add_unfinished(self, size: int) -> None:
@@ -192,6 +201,13 @@ class _told:  # noqa: N801 - reads as a word
                 f"the file store can't be written: {error.strerror or error} ({self._path.parent}). "
                 "Free space or correct its permissions, then run it again"
             ) from error
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    """Write all of it: near the end of a disk, a part may be written."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _size(path: Path) -> int:

@@ -17,10 +17,11 @@ Use it as a context manager, or through a fixture:
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -30,13 +31,16 @@ class Answer:
     """One answer.
 
     Attributes:
-        body: the body, or a function that writes it to the connection piece by piece.
+        body: the body.
         status: the HTTP status.
         headers: further headers. `Content-Length` is added unless it is given as None.
         delay: seconds before anything is sent.
         cut: send only so many bytes of the body, then close the connection.
         pace: seconds between pieces of 64 KiB of the body.
         gate: wait for this event before anything is sent.
+        ranges: the ETag with which parts of the body can be asked for.
+        stream: writes the body, instead of `body`; its size is `length`.
+        length: the `Content-Length`, instead of the body's.
     """
 
     body: bytes = b""
@@ -46,6 +50,7 @@ class Answer:
     cut: int | None = None
     pace: float = 0
     gate: threading.Event | None = None
+    ranges: str = ""
     stream: Callable[[Any], None] | None = None
     length: int | None = None
 
@@ -119,6 +124,14 @@ class Publisher:
 
     def _send(self, handler: BaseHTTPRequestHandler, answer: Answer) -> None:
         headers = {"Content-Type": "application/json", "Content-Length": str(len(answer.body)), **answer.headers}
+        if answer.ranges:
+            headers |= {"ETag": answer.ranges, "Accept-Ranges": "bytes"}
+            asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+            if asked and handler.headers.get("If-Range") == answer.ranges:
+                start, size = int(asked[1]), len(answer.body)
+                answer = replace(answer, status=206, body=answer.body[start:])
+                headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+                headers["Content-Length"] = str(size - start)
         if answer.length is not None:
             headers["Content-Length"] = str(answer.length)
         handler.send_response(answer.status)

@@ -19,6 +19,7 @@ from scrapy.http import Response
 
 from registry_resources.collect.archives import Limits
 from registry_resources.collect.arguments import sample_size
+from registry_resources.collect.download import REST
 from registry_resources.collect.problems import StoppedError, StoreError
 from registry_resources.collect.store import FileStore
 
@@ -120,6 +121,8 @@ class CollectSpider(scrapy.Spider):
     def failure(self, failure: Any) -> str:
         """What a failed request says of itself, in words that the reader of crawl logs sorts; "" if it is no error."""
         error = failure.value
+        if rest := failure.request.meta.get(REST):  # nobody will ask for what is missing of it
+            rest[0].unlink(missing_ok=True)
         if isinstance(error, StoppedError):
             return ""
         if isinstance(error, StoreError):

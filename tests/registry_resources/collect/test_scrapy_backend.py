@@ -189,8 +189,9 @@ def test_cancelling_ends_the_process_and_is_remembered(crawls, publisher, answer
     assert len(publisher.requests) == requests
 
 
-def test_a_process_that_hears_no_signal_is_killed(crawls, publisher, answer):
+def test_a_process_that_hears_no_signal_is_killed(crawls, publisher, answer, monkeypatch):
     """The last signal is the one that can't be refused."""
+    monkeypatch.setattr("registry_resources.collect.ending.FORCE", 0.5)
     urls, _ = hold_back(publisher, answer)
     crawls.start(urls=urls)
     crawls.until(lambda progress: progress.files == 4)
@@ -271,6 +272,16 @@ def test_a_wrong_spider_or_argument_is_refused_before_anything_starts(crawls, sp
         crawls.start(spider=spider, **arguments)
     assert message in str(error.value)
     assert not crawls.settings.crawls_dir.exists()
+    crawls.ids.clear()
+
+
+@pytest.mark.parametrize("key", ["", "..", "a/b", "../x", "A", "a b"])
+def test_a_key_that_is_none_becomes_no_folder(crawls, key):
+    """DEF-11: nor does a crawl's id that is none."""
+    with pytest.raises(UnexpectedError, match="is not the key of a publication"):
+        crawls.start(key=key, urls="a")
+    with pytest.raises(UnexpectedError, match="is not the id of a crawl"):
+        crawls.backend.schedule(crawls.request(f"{key}/..", urls="a"))
     crawls.ids.clear()
 
 
