@@ -14,7 +14,7 @@ from registry_resources.collect.crawl_log import CrawlLog
 
 
 class CrawlState(StrEnum):
-    """Where a crawl is, in Scrapyd's words (CONTRACT: `finished` says nothing about success)."""
+    """Where a crawl is, in Scrapyd's words (observed of Scrapyd: `finished` says nothing about success)."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -59,7 +59,7 @@ class CrawlProgress:
 
 
 class CollectBackend(Protocol):
-    """Runs crawls. Every method names the crawl by its id, may be repeated, and raises RecoverableError if it may help."""
+    """Runs crawls. Every method names the crawl by its id, may be repeated, and may raise RecoverableError."""
 
     name: str
 
@@ -78,6 +78,9 @@ class CollectBackend(Protocol):
     def status(self, crawl: str) -> CrawlProgress:
         """Where the crawl is. An id that was never scheduled, or was forgotten, is LOST."""
 
+    def context(self, crawl: str) -> Mapping[str, str]:
+        """What to remember of the crawl in `Job.context`, as far as it is known by now, like `schedule` returns it."""
+
     def log(self, crawl: str) -> CrawlLog:
         """What the crawl's log says, read so far."""
 
@@ -85,4 +88,4 @@ class CollectBackend(Protocol):
         """End the crawl: gracefully, then by force. Returns when it has ended. No crawl of that id is no error."""
 
     def wipe(self, context: Mapping[str, object]) -> None:
-        """Delete what the crawl wrote, given `Job.context`. Cancels it first, if it runs. Wiping twice is wiping once."""
+        """Delete what the crawl wrote, given `Job.context`, ending it first if it runs. Twice is once."""
