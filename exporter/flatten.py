@@ -101,6 +101,7 @@ def flatten(
         BrokenExportError: if a JSON Lines file is damaged.
         LockFileError: if somebody flattens or exports the directory.
         PublishedExportError: if it is published.
+        StageError: if the machine failed, such as a full disk. Nothing of it remains.
         StoppedError: if it was stopped.
     """
     start = time.monotonic()
@@ -129,6 +130,11 @@ def flatten(
             locks.check()
             _put_in_place(work)
             _record(work, found)
+        except (OSError, StageError) as error:
+            cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise StageError(
+                f"{target.directory}: flattening failed: {cause}: look at disk space and permissions, and flatten again"
+            ) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     rows: Counter[str] = Counter()
@@ -170,7 +176,7 @@ def _tabulate(work: _Work, progress: Callable[[int, int], None] | None) -> list[
             files.delete(path)
         refused = outcome.code in {"crash", "memory"} or outcome.error.startswith(StageError.__name__)
         if not refused:  # a full disk, for one: the lines are not at fault
-            raise StageError(f"{work.target.directory}: flattening failed: {outcome.error}")
+            raise StageError(outcome.error)
         return [task(half) for half in parts.halve(part)]
 
     result, releases, size = [], 0, 0

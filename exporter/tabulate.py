@@ -7,7 +7,10 @@ Arrow files with the evidence for their types. Does not belong here: cutting par
 from __future__ import annotations
 
 import csv
+import errno
 import importlib.util
+import os
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -21,6 +24,7 @@ from exporter import files, mend, rewrite, tables, types
 from exporter.errors import StageError
 from exporter.types import Evidence
 
+_OS_ERROR = re.compile(r"\(os error ([0-9]+)\)")
 _BLOCK = 4 << 20  # bytes of CSV in a batch
 
 
@@ -54,13 +58,24 @@ _OPTIONS: dict[str, Any] = {
 
 
 def _run(source: Path, folder: Path) -> str | None:
-    """Run flatterer. Returns why it failed, if it did."""
+    """Run flatterer.
+
+    Returns:
+        Why it refused the lines, if it did.
+
+    Raises:
+        OSError: if the machine is at fault, not the lines: a full disk, for one.
+    """
     try:
         _flatten_rs()([str(source)], str(folder), *_OPTIONS.values())
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # noqa: BLE001 - a panic of Rust is no Exception
-        return " ".join(str(error).split()).partition(" Location:")[0] or type(error).__name__
+        reason = " ".join(str(error).split()).partition(" Location:")[0] or type(error).__name__
+        for code in map(int, _OS_ERROR.findall(reason)):
+            if code not in {errno.ENOENT, errno.ENAMETOOLONG}:  # these are about names, which come from the lines
+                raise OSError(code, os.strerror(code)) from None
+        return reason
     return None
 
 
@@ -104,13 +119,17 @@ def _to_arrow(work: Path, out: Path, longest: int) -> dict[str, Any]:
     csv.field_size_limit(sys.maxsize)
     with (work / "fields.csv").open(encoding="utf-8", newline="") as file:
         columns: dict[str, list[str]] = {}
+        least: Counter[str] = Counter()  # rows that a table has at least: those with the column that most have
         for row in csv.DictReader(file):
             columns.setdefault(row["table_name"], []).append(row["field_name"])
+            least[row["table_name"]] = max(least[row["table_name"]], int(row["count"]))
     block = max(_BLOCK, 4 * longest, 2 * (work / "fields.csv").stat().st_size)
     found = {}
     for number, (raw, names) in enumerate(columns.items()):
         source = work / "csv" / f"{raw}.csv"
         table = _table(source, out / f"{number}.arrow", names, block)
+        if table.rows < least[raw]:  # flatterer does not look whether the end of a file could be written
+            raise OSError(errno.EIO, "flatterer's output is cut off: is the disk full?")
         found[raw] = {"file": str(out / f"{number}.arrow"), **table.to_dict()}
         files.delete(source)
     return found
