@@ -32,11 +32,13 @@ _NAMES = (
 # password=x, "password": "x", ?token=x, 'api_key': 'x', cf_clearance=x; the name may have a prefix (DB_PASSWORD).
 _NAMED = re.compile(
     rf"(?<![A-Za-z])((?:[A-Za-z0-9]{{1,30}}[_-]){{0,4}}(?:{_NAMES})[\"']?\s{{0,3}}(?:=>?|:)\s{{0,3}})"
+    # Which variable holds a secret is none, and neither is what stands for one already.
+    r"(?![\"']?(?:env:|\(hidden\)))"
     r"(?:\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[^\s&;,'\"<>)\]}]+)",
     re.IGNORECASE,
 )
 _HEADER = re.compile(
-    r"((?:authorization|proxy-authorization|cookie|set-cookie|x-api-key)[\"']?\s{0,3}[:=]\s{0,3}[\[(]?b?[\"']?)"
+    r"((?:authorization|proxy-authorization|cookie|set-cookie|x-api-key)[\"']?\s{0,3}[:=]\s{0,3}[\[(]?(?:b(?=[\"']))?[\"']?)"
     r"[^\n\"'\])]+",
     re.IGNORECASE,
 )

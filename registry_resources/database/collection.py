@@ -15,7 +15,7 @@ from registry_resources.database.base import NEVER_REUSED, Base, Identified, Tim
 from registry_resources.database.license import License
 from registry_resources.database.settings_bundle import SettingsBundle
 from registry_resources.database.translation import Translated
-from registry_resources.database.types import Choice, choice_check
+from registry_resources.database.types import Choice, choice_check, clean
 from registry_resources.database.validation import check_key, key_check, url_check
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Collection(Identified, Timestamped, Translated, Base):
     def _check_arguments(self, _: str, value: dict[str, str]) -> dict[str, str]:
         if not all(isinstance(text, str) for item in value.items() for text in item):
             raise ValueError("Spider arguments are texts by name: write numbers and lists as text.")
-        return value
+        return {clean(name): clean(text) for name, text in value.items()}
 
     @property
     def effective_date_from(self) -> datetime.date | None:

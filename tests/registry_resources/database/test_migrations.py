@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from registry_resources.database import Base, Collection, Database, Job, schema
 from registry_resources.exceptions import ConfigurationError
@@ -81,7 +82,13 @@ def test_checks_deletions_and_conditions_of_models_and_migrations_agree(
     migrated = described(database)
     database.downgrade("base")
     with database.session() as session:
-        Base.metadata.create_all(session.connection())
+        if session.connection().dialect.name == "postgresql":
+            Base.metadata.create_all(session.connection())
+        else:  # where create_all leaves out the foreign key that closes a circle
+            for table in Base.metadata.sorted_tables:
+                session.execute(CreateTable(table))
+                for index in table.indexes:
+                    session.execute(CreateIndex(index))
     assert described(database) == migrated
 
 
