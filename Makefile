@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install ## Publish four invented publications, from their sources to downloads
-	$(BIN)/python examples/demo.py
+	$(BIN)/python -m examples.demo
 
 dev: install ## Open Dagit on http://127.0.0.1:3000 with the demo's publications
 	$(BIN)/python -m registry_assets.cli dev

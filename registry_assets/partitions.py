@@ -47,7 +47,7 @@ def sync_partitions(instance: DagsterInstance, database: Database) -> PartitionC
     A failed read of the catalogue raises: it is never taken for an empty catalogue. A partition is not removed while a
     run of it is queued or active, since that run would fail.
     """
-    with database.session() as session:
+    with database.session(read_only=True) as session:
         wanted = set(session.scalars(select(Collection.key)))
     present = set(instance.get_dynamic_partitions(NAME))
     added = sorted(wanted - present)

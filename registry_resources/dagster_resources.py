@@ -36,7 +36,7 @@ class DatabaseResource(ConfigurableResource["DatabaseResource"]):
             ConfigurationError: if it is not there, or its schema is not this version's.
         """
         database = Database(settings.database_url)
-        database.check_current()
+        database.check()
         return database
 
 

@@ -23,7 +23,7 @@ from registry_resources.database import Task
         "prematurely, retrieved nothing, or if more than 15% of its requests went wrong."
     ),
 )
-def collected(context: dg.AssetExecutionContext, registry: Registry) -> dg.MaterializeResult[Any]:
+def collected(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> dg.MaterializeResult[Any]:
     """Crawl the publication."""
     return perform(context, registry, Task.Type.COLLECT, _describe)
 

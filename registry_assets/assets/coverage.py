@@ -24,7 +24,7 @@ from registry_resources.database import Job, Task
         "documents and so on there are (`coverage.json`)."
     ),
 )
-def coverage(context: dg.AssetExecutionContext, registry: Registry) -> dg.MaterializeResult[Any]:
+def coverage(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> dg.MaterializeResult[Any]:
     """Measure the export."""
     return perform(context, registry, Task.Type.COVERAGE, _describe)
 

@@ -25,7 +25,7 @@ from registry_resources.database import Task
         "Of a published job, materialising it again makes a new revision; the published one stays as it is."
     ),
 )
-def exported(context: dg.AssetExecutionContext, registry: Registry) -> dg.MaterializeResult[Any]:
+def exported(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> dg.MaterializeResult[Any]:
     """Write JSON Lines."""
     return perform(context, registry, Task.Type.EXPORTER, _describe)
 

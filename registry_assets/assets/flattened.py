@@ -31,7 +31,7 @@ PREVIEW_COLUMNS = 8
         "workbooks where they fit. Tables join by `main_ocid` and `<parent>_id`."
     ),
 )
-def flattened(context: dg.AssetExecutionContext, registry: Registry) -> dg.MaterializeResult[Any]:
+def flattened(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> dg.MaterializeResult[Any]:
     """Make tables of the export."""
     return perform(context, registry, Task.Type.FLATTENER, _describe)
 

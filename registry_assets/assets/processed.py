@@ -23,7 +23,7 @@ from registry_resources.database import Task
         "Works on the files of the latest job that has collected. What can't be merged is left out, counted and noted."
     ),
 )
-def processed(context: dg.AssetExecutionContext, registry: Registry) -> dg.MaterializeResult[Any]:
+def processed(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> dg.MaterializeResult[Any]:
     """Merge what was collected."""
     return perform(context, registry, Task.Type.PROCESS, _describe)
 

@@ -24,7 +24,7 @@ from registry_assets.process_manager.publishing import publish_job
         "The pointer moves only once every file is whole, and the job becomes the publication's active one."
     ),
 )
-def published(context: dg.AssetExecutionContext, registry: Registry) -> dg.MaterializeResult[Any]:
+def published(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> dg.MaterializeResult[Any]:
     """Move the pointer to the job's version."""
     return perform(context, registry, None, _describe, publish_job)
 

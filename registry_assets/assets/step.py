@@ -29,8 +29,9 @@ OWNERS = ["team:registry"]
 T = TypeVar("T")
 
 
-class Registry(dg.ConfigurableResource["Registry"]):
-    """The job logic, with everything it works with: what each asset's step is handed."""
+@dataclass(frozen=True)
+class Registry:
+    """The job logic, with everything it works with: what each asset's step is handed, as a resource."""
 
     settings: SettingsResource
     database: DatabaseResource
@@ -89,7 +90,7 @@ def perform(
             if work:
                 work(services, job_id)
             else:
-                with services.database.session() as session:
+                with services.database.session(read_only=True) as session:
                     task_id = session.get_one(Job, job_id).task(stage).id  # type: ignore[arg-type]
                 drive(task_id, services, registry.reporting.reporter(context.log))
             return describe(Done(_load(services, job_id), services))
@@ -126,8 +127,8 @@ def notes_table(done: Done, stage: TaskType) -> dg.TableMetadataValue | dg.TextM
 def _links(registry: Registry, context: dg.AssetExecutionContext) -> Mapping[str, Any]:
     """What helps to find out more about a failed task."""
     try:
-        with registry.services() as services, services.database.session() as session:
-            job = job_store.job_of_run(session, context.run.root_run_id or context.run_id, context.run_id)
+        with registry.services() as services, services.database.session(read_only=True) as session:
+            job = job_store.job_of_run(session, context.run.root_run_id or context.run.run_id, context.run.run_id)
             log = job.context.get("scrapy_log") if job else None
             if job is None:
                 return {}
@@ -137,7 +138,7 @@ def _links(registry: Registry, context: dg.AssetExecutionContext) -> Mapping[str
 
 
 def _load(services: Services, job_id: int) -> Job:
-    with services.database.session() as session:
+    with services.database.session(read_only=True) as session:
         return session.get_one(
             Job,
             job_id,
@@ -149,7 +150,7 @@ def _identity(context: dg.AssetExecutionContext) -> job_store.RunIdentity:
     # The step's own selection is not the run's; and an empty one of the run means all of the job.
     selection = context.run.asset_selection
     collects = not selection or dg.AssetKey("collected") in selection
-    return job_store.RunIdentity(context.run_id, context.run.root_run_id or context.run_id, collects=collects)
+    return job_store.RunIdentity(context.run.run_id, context.run.root_run_id or context.run.run_id, collects=collects)
 
 
 def _alive(context: dg.AssetExecutionContext) -> Callable[[str], bool]:

@@ -71,6 +71,8 @@ def _execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
                 partition_key=key,
                 asset_selection=[dg.AssetKey(name) for name in keys],
                 raise_on_error=False,
+                # Dagster's own console log would write over the display; what it says is in Dagit.
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
             failures = [
                 event.step_failure_data.user_failure_data.description

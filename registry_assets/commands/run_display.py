@@ -5,7 +5,6 @@ Does not belong here: anything that is not drawing.
 
 from __future__ import annotations
 
-import logging
 import time
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from registry_assets.process_manager.progress import Progress, ThrottledLog
+from registry_assets.process_manager.progress import Progress
 
 
 class Display:
@@ -29,12 +28,9 @@ class Display:
         self._latest: dict[str, Progress] = {}
         self._ended: dict[str, float] = {}
         self._live: Live | None = None
-        self._log = ThrottledLog()
         self._start = time.monotonic()
 
     def __enter__(self) -> Self:
-        # Dagster's own console log would write over the table; what it says is in Dagit.
-        logging.getLogger("dagster").handlers.clear()
         if self._console.is_terminal and not self._quiet:
             self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=4)
             self._live.start()
@@ -56,26 +52,28 @@ class Display:
                 self._ended.setdefault(task, now)
         self._begun.setdefault(progress.task, now)
         self._latest[progress.task] = progress
-        if not self._live and not self._quiet and self._log.admits(progress.message, now):
-            self._console.print(f"{self.key}: {progress.task}: {progress.message}")
 
     def info(self, message: str) -> None:
-        """Nothing: what is worth a line in the log shows as progress here."""
+        """Something worth a line in the log happened. On a terminal, the table shows it."""
+        if not self._live and not self._quiet:
+            self._console.print(f"{self.key}: {message}", soft_wrap=True)
 
     def warning(self, message: str) -> None:
         """Something an administrator should look at happened."""
-        self._console.print(f"{self.key}: {message}", style="yellow")
+        self._console.print(f"{self.key}: {message}", style="yellow", soft_wrap=True)
 
     def conclude(self, outcome: dict[str, Any]) -> None:
         """Say how the run ended."""
         seconds = time.monotonic() - self._start
         done = ", ".join(outcome["materialised"]) or "nothing"
         if outcome["success"]:
-            self._console.print(f"{self.key}: {done} in {seconds:.0f} s", style="green")
+            self._console.print(f"{self.key}: {done} in {seconds:.0f} s", style="green", soft_wrap=True)
             return
         for reason in outcome["failures"] or ["the run failed; see it in Dagit"]:
             self._console.print(reason, style="red", soft_wrap=True)
-        self._console.print(f"{self.key}: failed after {seconds:.0f} s; made {done}. Run {outcome['run_id']}")
+        self._console.print(
+            f"{self.key}: failed after {seconds:.0f} s; made {done}. Run {outcome['run_id']}", soft_wrap=True
+        )
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))

@@ -22,11 +22,16 @@ GRACE = 10.0
 
 
 class Child:
-    """A child process that says its progress on standard error, and its result as the last line of standard output."""
+    """A child process that says its progress on standard error, and its result as the last line of standard output.
+
+    Attributes:
+        last_progress: the last JSON object that it said on standard error; {} if none. Other lines are messages.
+    """
 
     def __init__(self, module: str, arguments: Sequence[str], *, environ: dict[str, str] | None = None) -> None:
         """Start `python -m module arguments…` in a process group of its own."""
         self._tail: deque[str] = deque(maxlen=20)
+        self.last_progress: dict[str, Any] = {}
         self._output = b""
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
@@ -43,11 +48,6 @@ class Child:
         for reader in self._readers:
             reader.start()
 
-    @property
-    def last_line(self) -> str:
-        """The last thing the child said on standard error."""
-        return self._tail[-1] if self._tail else ""
-
     def poll(self) -> int | None:
         """The exit code (negative: the signal that killed it), or None while it runs."""
         code = self._process.poll()
@@ -63,9 +63,9 @@ class Child:
             ValueError: if there is none.
         """
         lines = self._output.splitlines()
-        result = json.loads(lines[-1]) if lines else None
-        if not isinstance(result, dict):
-            raise ValueError("the child process printed no result")  # noqa: TRY004 (bad output, not a bad argument)
+        result = _json_object(lines[-1].decode(errors="replace")) if lines else None
+        if result is None:
+            raise ValueError("the child process printed no result")
         return result
 
     def failure(self) -> str:
@@ -75,7 +75,7 @@ class Child:
             name = signal.Signals(-code).name
             hint = " (the machine may have run out of memory)" if -code == signal.SIGKILL else ""
             return f"its process was killed by {name}{hint}"
-        return self.last_line or f"its process ended with exit code {code} and said nothing"
+        return self._tail[-1] if self._tail else f"its process ended with exit code {code} and said nothing"
 
     def kill(self) -> None:
         """End the child and everything it started: SIGTERM, then SIGKILL. Returns when they are gone."""
@@ -92,10 +92,23 @@ class Child:
 
     def _read_errors(self) -> None:
         assert self._process.stderr  # noqa: S101 (tells the type checker)
-        for line in self._process.stderr:
-            if text := line.decode(errors="replace").strip():
-                self._tail.append(text[:1000])
+        with self._process.stderr as lines:
+            for line in lines:
+                text = line.decode(errors="replace").strip()
+                if (said := _json_object(text)) is not None:
+                    self.last_progress = said
+                elif text:
+                    self._tail.append(text[:1000])
 
     def _read_output(self) -> None:
         assert self._process.stdout  # noqa: S101 (tells the type checker)
-        self._output = self._process.stdout.read()
+        with self._process.stdout as output:
+            self._output = output.read()
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

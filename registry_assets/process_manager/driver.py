@@ -69,6 +69,8 @@ def drive(task_id: int, services: Services, reporter: Reporter, pace: Pace | Non
         with _heartbeat(services, task_id):
             manager = get_task_manager(task, services, resume=resumed)
             reason = _attend(manager, services, reporter, pace or Pace())
+        for warning in manager.warnings:
+            reporter.warning(warning)
     except Exception as e:
         _cancel(manager, reporter)
         reason = redact(str(e)) or type(e).__name__
@@ -87,6 +89,9 @@ def drive(task_id: int, services: Services, reporter: Reporter, pace: Pace | Non
         raise TaskFailedError(_sentence(task, reason))
     with services.database.session() as session:
         job_store.end_task(session, task_id, Task.Result.OK)
+    progress = manager.progress()
+    reporter.progress(progress)
+    reporter.info(f"{progress.task} of job {task.job.id} succeeded{f': {said}' if (said := progress.message) else ''}")
 
 
 def _sentence(task: Task, reason: str) -> str:
@@ -119,7 +124,7 @@ def _attend(manager: TaskManager, services: Services, reporter: Reporter, pace: 
                 reporter.warning(f"{message} (trying again)")
         if time.monotonic() > deadline:
             manager.cancel()
-            with services.database.session() as session:
+            with services.database.session(read_only=True) as session:
                 last = job_store.load_task(session, manager.task.id).note
             hours = services.settings.task_deadline / 3600
             return f"It took longer than {hours:g} hours (REGISTRY_TASK_DEADLINE){f': {last}' if last else ''}"

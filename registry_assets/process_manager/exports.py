@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import exporter.errors
-from exporter import publish
+from exporter import errors, publish
 from exporter.util import Export
 from registry_assets.process_manager.services import Services
 from registry_resources.database import Job
@@ -40,7 +39,7 @@ def translated() -> Iterator[None]:
     """Raise the exporter's errors as the registry's."""
     try:
         yield
-    except exporter.errors.LockFileError as e:
+    except errors.LockFileError as e:
         raise LockFileError(str(e)) from e
-    except exporter.errors.ExporterError as e:
+    except errors.ExporterError as e:
         raise UnexpectedError(str(e)) from e

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from registry_resources.database import JOB_TASKS_PLAN, Collection, Database, Job, Task, collection_by_key, utcnow
+from registry_resources.database import (
+    JOB_TASKS_PLAN,
+    Collection,
+    Database,
+    Job,
+    SettingsBundle,
+    Task,
+    collection_by_key,
+    utcnow,
+)
 from registry_resources.database.choices import JobResult, TaskResult, TaskType
 from registry_resources.exceptions import ConfigurationError, LockFileError, UnexpectedError
 from registry_resources.redaction import redact
@@ -119,19 +128,11 @@ def job_of_run(session: Session, *run_ids: str) -> Job | None:
 
 def load_task(session: Session, task_id: int) -> Task:
     """Return the task with its job, the job's tasks, and the publication with its settings bundle."""
-    return (
-        session.scalars(
-            select(Task)
-            .where(Task.id == task_id)
-            .options(
-                joinedload(Task.job).options(
-                    joinedload(Job.tasks), joinedload(Job.collection).joinedload(Collection.settings_bundle)
-                )
-            )
-        )
-        .unique()
-        .one()
+    bundle = joinedload(Job.collection).joinedload(Collection.settings_bundle).joinedload(SettingsBundle.settings)
+    statement = (
+        select(Task).where(Task.id == task_id).options(joinedload(Task.job).options(joinedload(Job.tasks), bundle))
     )
+    return session.scalars(statement).unique().one()
 
 
 def begin_task(session: Session, task_id: int) -> bool:

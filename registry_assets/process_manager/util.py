@@ -35,6 +35,7 @@ class TaskManager(ABC):
     Attributes:
         final_output: whether the task makes a final output, such as a download. If not, its data are temporary and are
             wiped once the job has ended.
+        warnings: what an administrator should be told, once the task has ended.
         resume: whether an earlier attempt of this task began and never ended: then `run` re-attaches to its work.
     """
 
@@ -45,6 +46,7 @@ class TaskManager(ABC):
         self.task = task
         self.services = services
         self.resume = resume
+        self.warnings: list[str] = []
 
     @property
     def job(self) -> Job:
@@ -162,4 +164,4 @@ def get_task_manager(task: Task, services: Services, *, resume: bool = False) ->
     """Return the task manager of a task, according to its type."""
     from registry_assets.process_manager import tasks  # noqa: PLC0415 (the task managers import this module)
 
-    return tasks.MANAGERS[Task.Type(task.type)](task, services, resume=resume)
+    return tasks.MANAGERS[task.type](task, services, resume=resume)

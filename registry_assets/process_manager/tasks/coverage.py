@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from exporter import coverage
+from exporter.coverage import counts
 from exporter.util import Export
 from registry_assets.process_manager.tasks.stage import StageTask
 from registry_resources.database import Job
@@ -30,7 +30,7 @@ class CoverageTask(StageTask):
 
         def change(job: Job) -> None:
             job.coverage = measured
-            for name, count in coverage.counts(measured).items():
+            for name, count in counts(measured).items():
                 setattr(job, name, count)
 
         self.update_job(change)

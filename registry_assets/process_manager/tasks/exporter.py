@@ -64,7 +64,7 @@ class ExporterTask(TaskManager):
         return Progress(
             self.key,
             self.task.type,
-            f"{self._releases:,} releases, {self._bytes / 1e6:,.1f} MB",
+            f"{self._releases:,} releases, {self._bytes / 1e6:,.1f} MB" if self._releases else "",
             self._releases,
             (self.job.context.get("process_counts") or {}).get("compiled_releases"),
         )

@@ -62,7 +62,8 @@ class ProcessTask(TaskManager):
         """Files read, then ocids merged."""
         p = self._progress
         total = f" of {p.total:,}" if p.total else ""
-        return Progress(self.key, self.task.type, f"{p.phase} {p.done:,}{total}".strip(), p.done, p.total)
+        message = f"{p.phase} {p.done:,}{total}".strip() if p.done else p.phase
+        return Progress(self.key, self.task.type, message, p.done, p.total)
 
     def cancel(self) -> None:
         """End merging, and delete what it made."""

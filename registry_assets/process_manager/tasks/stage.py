@@ -52,8 +52,13 @@ class StageTask(TaskManager):
         return Task.Status.COMPLETED, None
 
     def progress(self) -> Progress:
-        """The last line that the stage said."""
-        return Progress(self.key, self.task.type, self._child.last_line if self._child else "")
+        """Releases and bytes done, as the stage last said."""
+        said = self._child.last_progress if self._child else {}
+        if not said:
+            return Progress(self.key, self.task.type, "")
+        done, size = int(said.get("done") or 0), int(said.get("bytes") or 0)
+        total = (self.job.context.get("process_counts") or {}).get("compiled_releases")
+        return Progress(self.key, self.task.type, f"{done:,} releases, {size / 1e6:,.1f} MB", done, total)
 
     def cancel(self) -> None:
         """Kill the stage with its workers. What it had written under temporary names goes at the next try."""

@@ -1,0 +1,105 @@
+"""Which job a run works on."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry_assets.process_manager.job_store import RunIdentity, find_job
+from registry_resources.database import Database, Job, Task
+from registry_resources.exceptions import ConfigurationError, LockFileError, UnexpectedError
+
+
+def run(run_id: str = "run-2", root: str | None = None, *, collects: bool = True) -> RunIdentity:
+    return RunIdentity(run_id, root or run_id, collects=collects)
+
+
+def find(database: Database, stage: Task.Type | None, identity: RunIdentity, *, alive: bool = False) -> int:  # type: ignore[valid-type]
+    return find_job(database, "ruritania", stage, identity, lambda _: alive)
+
+
+def succeed(database: Database, job_id: int) -> None:
+    with database.session() as session:
+        job = session.get_one(Job, job_id)
+        for task in job.tasks[1:]:
+            task.initiate()
+            task.complete(Task.Result.OK)
+        job.complete(Job.Result.SUCCEEDED)
+
+
+def fail(database: Database, job_id: int) -> None:
+    with database.session() as session:
+        session.get_one(Job, job_id).complete(Job.Result.FAILED, "no luck")
+
+
+def test_collecting_starts_a_job_with_a_task_for_each_stage(database: Database) -> None:
+    """JOB-03, JOB-04: keyed by the root run's id."""
+    job_id = find(database, Task.Type.COLLECT, run("run-9"))
+    with database.session() as session:
+        job = session.get_one(Job, job_id)
+        assert job.run_id == "run-9"
+        assert [task.type for task in job.tasks] == ["collect", "process", "exporter", "coverage", "flattener"]
+
+
+def test_later_steps_of_the_run_work_on_its_job(database: Database) -> None:
+    """One run, one job."""
+    job_id = find(database, Task.Type.COLLECT, run())
+    assert find(database, Task.Type.PROCESS, run()) == job_id
+    assert find(database, None, run()) == job_id
+
+
+def test_a_retry_of_a_run_works_on_the_same_job(database: Database) -> None:
+    """A job is a run with its retries."""
+    job_id = find(database, Task.Type.COLLECT, run("run-1"))
+    assert find(database, Task.Type.COLLECT, run("run-2", "run-1")) == job_id
+    assert find(database, Task.Type.PROCESS, run("run-2", "run-1", collects=False)) == job_id
+
+
+def test_executing_a_whole_run_again_after_it_collected_starts_a_new_job(
+    database: Database, collected_job: int
+) -> None:
+    """The job of the first run may be published: it is not crawled over."""
+    succeed(database, collected_job)
+    again = run("run-2", "run-1")
+    job_id = find(database, Task.Type.COLLECT, again)
+    assert job_id != collected_job
+    assert find(database, Task.Type.PROCESS, again) == job_id
+
+
+def test_a_second_run_is_refused_while_another_works_on_the_publication(
+    database: Database, collected_job: int
+) -> None:
+    """JOB-20: with the other job, its run, and what to do."""
+    with pytest.raises(LockFileError, match=rf"ruritania: job {collected_job} is running \(run run-1\)\. Wait"):
+        find(database, Task.Type.COLLECT, run(), alive=True)
+
+
+def test_a_job_whose_run_has_ended_does_not_block_the_next_one(database: Database, collected_job: int) -> None:
+    """I4: it ends as cancelled, and says why."""
+    new = find(database, Task.Type.COLLECT, run())
+    assert new != collected_job
+    with database.session() as session:
+        old = session.get_one(Job, collected_job)
+        assert (old.result, old.note.partition(":")[0]) == (Job.Result.CANCELLED, "Superseded")
+
+
+def test_a_task_alone_is_run_on_the_latest_job_that_has_come_far_enough(
+    database: Database, collected_job: int
+) -> None:
+    """ASK-01: a later job that failed to collect is passed over, and no new job is started."""
+    succeed(database, collected_job)
+    later = find(database, Task.Type.COLLECT, run("run-7"))
+    fail(database, later)
+    assert find(database, Task.Type.FLATTENER, run(collects=False)) == collected_job
+    assert find(database, None, run(collects=False)) == collected_job
+
+
+def test_a_task_that_no_job_has_reached_says_what_to_materialise(database: Database, collected_job: int) -> None:
+    """The message names the publication, the cause and the remedy."""
+    with pytest.raises(UnexpectedError, match=r"ruritania: no job has come as far as flattener.*Materialise"):
+        find(database, Task.Type.FLATTENER, run(collects=False))
+
+
+def test_an_unknown_publication_says_how_to_add_it(database: Database) -> None:
+    """A partition may outlive the catalogue's entry for a moment."""
+    with pytest.raises(ConfigurationError, match="nowhere: the catalogue has no such publication"):
+        find_job(database, "nowhere", Task.Type.COLLECT, run(), lambda _: False)
