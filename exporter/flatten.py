@@ -133,7 +133,7 @@ def flatten(
         except (OSError, StageError) as error:
             cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise StageError(
-                f"{target.directory}: flattening failed: {cause}: look at disk space and permissions, and flatten again"
+                f"{target.directory}: flattening failed: {cause}: look at disk space and permissions, then repeat"
             ) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
