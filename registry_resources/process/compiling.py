@@ -10,7 +10,8 @@ Does not belong here: finding and grouping releases.
 - Of a record, its releases are merged unless one of them is linked (a URL in its place): then, or if its releases
   can't be merged, its `compiledRelease` is taken as it is, or else a release of it that is tagged `compiled`.
 - A release tagged `compiled` that stands outside records is taken as it is, unless there are others to merge.
-- Of several compiled ones, the one with the latest date is taken, of one date the last.
+- Of several compiled ones, the one with the latest date is taken, of one date the last. One without an ocid gets its
+  record's.
 """
 
 from __future__ import annotations
@@ -148,6 +149,9 @@ class Compiler:
             self._tally.counts["unused_compiled_releases"] += max(0, len(found.compiled) - 1)
             if failed or any(linked.values()):
                 self._tally.note("INFO", "CompiledReleaseUsed", ocid)
+            if "ocid" not in taken:  # else its tables couldn't be joined
+                self._tally.counts["ocid_from_record"] += 1
+                return {"ocid": ocid, **taken}
             return taken
         if number := sum(linked.values()):
             self._skip(ocid, "only_linked_releases", "OnlyLinkedReleases", f"{number} linked releases")

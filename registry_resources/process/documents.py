@@ -14,10 +14,11 @@ from collections.abc import Callable
 from typing import Any
 
 from registry_resources.process.entries import Entry, Kind
-from registry_resources.process.jsontext import BadJsonError, JsonText, TooDeep
+from registry_resources.process.jsontext import BadJsonError, JsonText, Place, TooDeep
 from registry_resources.process.tally import Tally
 
 _HELD = 4 << 20  # bytes of releases of a document that wait for its end
+_LINE = 4 << 20  # characters of a document of which the beginning is still known when it breaks off
 _KEPT = frozenset(("ocid", "license", "publicationPolicy", "compiledRelease", "versionedRelease"))
 _PACKAGE = frozenset(("releases", "records", "compiledRelease", "versionedRelease"))
 
@@ -51,6 +52,7 @@ class DocumentReader:
         self._position = 0
         self._handed_on = False
         self._bare = False
+        self._in_lines = False
         self._began = 1
         self._entries: list[Entry] = []
         self._held = 0
@@ -58,25 +60,31 @@ class DocumentReader:
 
     def read(self) -> None:
         """Read all documents."""
+        text = self._text
         while True:
             self._document += 1
             self._found = Tally(order=self._tally.order)
             self._entries, self._held, self._handed_on = [], 0, False
+            start = None
             try:
-                if not self._text.peek():
+                if not text.peek():
                     return
-                self._began = self._text.line
+                self._began = text.line
+                start = text.hold(_LINE)
+                starts_line = text.begins_line()
                 self._read_item(nested=False)
             except BadJsonError as error:
                 self._spoil(str(error))
                 try:
-                    if not self._find_next():
+                    if not self._find_next(start):
                         return
                 except BadJsonError as further:  # gzip that is cut off, perhaps after another error
                     if str(further) != str(error):
                         self._spoil(str(further))
                     return
             else:
+                text.let_go(start)
+                self._in_lines = starts_line and text.line == self._began and text.ends_line()
                 self._found.counts["documents"] += 1
                 self._tally.add(self._found)
                 self._hand_on()
@@ -91,10 +99,25 @@ class DocumentReader:
         also = f" ({lost:,} releases before it were left out too)" if lost else ""
         self._tally.note("ERROR", "InvalidJSON", f"{self._name}, document from line {self._began}: {reason}{also}")
 
-    def _find_next(self) -> bool:
-        """Go to the next document after one that broke off: a line's beginning from where a whole document follows."""
+    def _find_next(self, start: Place | None) -> bool:
+        """Go to the next document after one that broke off. False if none is found.
+
+        In a file of lines that is the next line, and so it seems to be where the first line broke off and two whole
+        documents follow in a line each. Else it is a line's beginning, after the error, from where a whole document
+        and nothing or another one follows: the insides of the broken one aren't like that.
+        """
         text = self._text
-        text.unmark()
+        if start is None:
+            return False
+        text.let_go_of_others(start)
+        error = text.hold(_LINE)
+        if text.go_back(start) and text.next_line() and (self._in_lines or self._two_lines_follow()):
+            text.let_go(start)
+            text.let_go(error)
+            return True
+        text.let_go(start)
+        text.go_back(error)
+        text.let_go(error)
         at_line = text.begins_line() or text.next_line()
         while at_line:
             if text.peek() and text.begins_line() and self._whole_document_follows():
@@ -102,19 +125,35 @@ class DocumentReader:
             at_line = text.next_line()
         return False
 
+    def _two_lines_follow(self) -> bool:
+        """Whether this line, and the next one if there is one, are a whole document each."""
+        place = self._text.hold()
+        try:
+            return self._line_follows() and (not self._text.next_line() or self._line_follows())
+        finally:
+            self._text.go_back(place)
+            self._text.let_go(place)
+
+    def _line_follows(self) -> bool:
+        try:
+            value, _ = self._text.value()
+        except BadJsonError:
+            return False
+        return isinstance(value, dict | list) and self._text.ends_line()
+
     def _whole_document_follows(self) -> bool:
         text = self._text
         if text.buffer[text.position] not in "{[":
             return False
-        text.mark()
+        place = text.hold()
         try:
             text.value()
             return text.peek() in {"", "{", "["}
         except BadJsonError:
             return False
         finally:
-            text.back()
-            text.unmark()
+            text.go_back(place)
+            text.let_go(place)
 
     def _read_item(self, *, nested: bool) -> None:
         """Read a document, or one of a list of documents."""
@@ -131,8 +170,7 @@ class DocumentReader:
     def _read_bare(self) -> bool:
         """Read a release in one go, quickly, if that is what follows: as after another one. False if it isn't."""
         text = self._text
-        text.unmark()
-        text.mark()
+        start = text.hold()
         try:
             value, published = text.value()
         except BadJsonError:
@@ -143,8 +181,8 @@ class DocumentReader:
             self._position += 1
             self._add(value, published, Kind.RELEASE, 0)
         else:
-            text.back()
-        text.unmark()
+            text.go_back(start)
+        text.let_go(start)
         return self._bare
 
     def _read_list(self, read_item: Callable[[], None]) -> None:
@@ -166,8 +204,7 @@ class DocumentReader:
     def _read_object(self, *, record: bool) -> None:
         """Read a package, a release or a record (`record`: it is in a list of records)."""
         text = self._text
-        text.unmark()
-        text.mark()
+        start = text.hold()
         self._position += 1
         group, first, linked = self._position, len(self._entries), self._found.counts["skipped_linked_release"]
         kept: dict[str, Any] = {}
@@ -180,7 +217,7 @@ class DocumentReader:
             while True:
                 key = self._read_key()
                 if text.peek() == "[" and (key == "releases" or (key == "records" and not record)):
-                    text.unmark()
+                    text.let_go(start)
                     lists.add(key)
                     if key == "releases":
                         self._read_list(lambda: self._read_release(group))
@@ -204,11 +241,11 @@ class DocumentReader:
         elif lists:
             self._end_package(kept, lists)
         elif "ocid" in kept:
-            self._add(kept, text.marked(), Kind.RELEASE, 0)
+            self._add(kept, text.since(start), Kind.RELEASE, 0)
             self._bare = True
         else:
             self._skip_not_ocds("an object without ocid, releases or records")
-        text.unmark()
+        text.let_go(start)
 
     def _is_record(self, kept: dict[str, Any], lists: set[str]) -> bool:
         embedded = "releases" in lists and "ocid" in kept

@@ -17,6 +17,7 @@ MAX_VALUE = 48 << 20
 """Characters a single value (a release) may have: what is larger can't be merged in the memory that is allowed."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_BLANK = re.compile(r"[ \t\r]*")
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|["{}\[\]]', re.DOTALL)
 _NEAR = 16  # characters: an error so near the end of what is read may be nothing but the end
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -28,6 +29,21 @@ class BadJsonError(ValueError):
 
 class TooDeep:
     """Stands for a value that is nested too deeply to be parsed, but whose end was found."""
+
+
+class Place:
+    """A place in a text, from which on the text is kept.
+
+    Attributes:
+        at: where in the buffer.
+        most: how many characters are kept at most: if it is further away, it is let go of.
+    """
+
+    __slots__ = ("at", "most")
+
+    def __init__(self, at: int, most: int) -> None:
+        self.at = at
+        self.most = most
 
 
 class JsonText:
@@ -45,7 +61,7 @@ class JsonText:
         self.buffer = ""
         self.position = 0
         self._read = read
-        self._mark = -1
+        self._places: list[Place] = []
         self._lines = 1  # of the position where lines were last counted
         self._counted = 0
         self._end = False
@@ -70,21 +86,37 @@ class JsonText:
         self._counted = self.position
         return self._lines
 
-    def mark(self) -> None:
-        """Keep the text from here on, until `unmark`."""
-        self._mark = self.position
+    def hold(self, most: int | None = None) -> Place:
+        """Keep the text from here on, until it is let go of, or further away than so many characters."""
+        place = Place(self.position, MAX_VALUE if most is None else most)
+        self._places.append(place)
+        return place
 
-    def unmark(self) -> None:
-        """Let go of what is behind the position."""
-        self._mark = -1
+    def let_go(self, place: Place) -> None:
+        """Let go of a place. Again is no error."""
+        if place in self._places:
+            self._places.remove(place)
 
-    def marked(self) -> str:
-        """The text from the mark to the position."""
-        return self.buffer[self._mark : self.position]
+    def let_go_of_others(self, place: Place) -> None:
+        """Let go of all places but this one."""
+        self._places = [held for held in self._places if held is place]
 
-    def back(self) -> None:
-        """Return to the mark."""
-        self.position = self._mark
+    def since(self, place: Place) -> str:
+        """The text from a place to the position.
+
+        Raises:
+            BadJsonError: if it is larger than a value may be.
+        """
+        if place not in self._places:
+            raise self._too_large()
+        return self.buffer[place.at : self.position]
+
+    def go_back(self, place: Place) -> bool:
+        """Return to a place. False if it is no longer held."""
+        if place not in self._places:
+            return False
+        self.position = place.at
+        return True
 
     def peek(self) -> str:
         """Pass over white space, and tell the character that follows: "" at the end."""
@@ -98,7 +130,17 @@ class JsonText:
 
     def begins_line(self) -> bool:
         """Whether the position is the beginning of a line."""
-        return self.position > 0 and self.buffer[self.position - 1] == "\n"
+        return not self.position or self.buffer[self.position - 1] == "\n"
+
+    def ends_line(self) -> bool:
+        """Whether only white space follows in this line."""
+        while True:
+            match = _BLANK.match(self.buffer, self.position)
+            self.position = match.end() if match else self.position
+            if self.position < len(self.buffer):
+                return self.buffer[self.position] == "\n"
+            if not self._fill():
+                return True
 
     def next_line(self) -> bool:
         """Go to the beginning of the next line. False if there is none."""
@@ -163,19 +205,18 @@ class JsonText:
                 raise BadJsonError(f"Unterminated value (line {self.line})")
 
     def _fill(self) -> bool:
-        """Read on, letting go of what is behind the position and the mark. False at the end."""
+        """Read on, letting go of what is behind the places and the character before. False at the end."""
         if self._end:
             return False
-        keep = self.position if self._mark < 0 else min(self._mark, self.position)
-        kept = len(self.buffer) - keep
-        if kept > MAX_VALUE:
-            raise BadJsonError(
-                f"a value is larger than {MAX_VALUE >> 20} million characters, or never ends (line {self.line})"
-            )
+        self._places = [place for place in self._places if self.position - place.at <= place.most]
+        keep = max(0, min([self.position, *(place.at for place in self._places)]) - 1)
+        held = len(self.buffer) - self.position
+        if held > MAX_VALUE:
+            raise self._too_large()
         if self._failure:
             raise BadJsonError(self._failure)
         try:
-            data = self._read(max(CHUNK, kept))
+            data = self._read(max(CHUNK, held))
             more = self._decoder.decode(data, final=not data)
         except (BadJsonError, UnicodeDecodeError) as error:  # nothing can be read after it
             self._failure = f"{error} (after line {self.line})"
@@ -187,5 +228,10 @@ class JsonText:
         self._counted -= keep
         self.buffer = self.buffer[keep:] + more
         self.position -= keep
-        self._mark -= keep if self._mark >= 0 else 0
+        for place in self._places:
+            place.at -= keep
         return bool(more) or self._fill()
+
+    def _too_large(self) -> BadJsonError:
+        millions = MAX_VALUE >> 20
+        return BadJsonError(f"a value is larger than {millions} million characters, or never ends (line {self.line})")

@@ -265,3 +265,10 @@ def test_dates_of_the_metadata_are_after_1970_and_not_after_today(process):
     assert found.result["ocid_prefix"] == "ocds-abcdef"
     none = process({"1.json": release(date="2026-02-01 ")})
     assert (none.result["date_from"], none.result["date_to"]) == (None, None)
+
+
+def test_a_compiled_release_without_an_ocid_gets_its_records(process):
+    """Its tables couldn't be joined else; counted."""
+    found = process({"1.json": {"records": [{"ocid": "o", "compiledRelease": {"id": "c", "title": "t"}}]}})
+    assert found.releases == {"o": {"ocid": "o", "id": "c", "title": "t"}}
+    assert found.counts["ocid_from_record"] == 1

@@ -8,6 +8,10 @@ import json
 
 import pytest
 
+from registry_resources.process import jsontext
+from registry_resources.process.documents import DocumentReader
+from registry_resources.process.tally import Tally
+
 A = {"ocid": "ocds-1-a", "id": "1", "date": "2020-01-01", "tag": ["tender"], "title": "A"}
 B = {"ocid": "ocds-1-b", "id": "2", "date": "2020-01-02", "tag": ["tender"], "title": "B"}
 C = {"ocid": "ocds-1-c", "id": "3", "date": "2020-01-03", "tag": ["tender"], "title": "C"}
@@ -213,3 +217,20 @@ def test_the_licence_is_what_most_packages_state(process):
     packages = [{"license": name, "publicationPolicy": name, "releases": []} for name in ("b", "b", "c", "a")]
     found = process({"1.json": [*packages, {"license": None, "records": []}], "2.json": A})
     assert (found.result["license"], found.result["publication_policy"]) == ("b", "b")
+
+
+@pytest.mark.parametrize("before", range(2))
+def test_a_line_after_an_error_is_found_wherever_reading_stops(before, monkeypatch):
+    """A line may begin exactly where a piece of the file does."""
+    monkeypatch.setattr(jsontext, "CHUNK", 1)
+    text = '{\n"ocid": "a"}\n' * before + '{"ocid":\n "b", x\n{"ocid": "c",\n"id": "d"}\n'
+    data, at = text.encode(), [0]
+
+    def read(size):
+        at[0] += size
+        return data[at[0] - size : at[0]]
+
+    entries, tally = [], Tally()
+    DocumentReader(jsontext.JsonText(read), 0, "file", entries.append, tally).read()
+    assert [entry.ocid for entry in entries] == ["a"] * before + ["c"]
+    assert tally.counts["skipped_invalid_json"] == 1
