@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-TEMPLATES = 3000
+TEMPLATES = 3000  # at most: small files need fewer
 YEARS = range(2015, 2025)
 SYLLABLES = ("ba", "ko", "ri", "ten", "mu", "la", "sor", "vi", "pe", "da", "lun", "gar", "ti", "os", "me", "cho")
 SLOT = re.compile(rb"@([NYA])@|\"@A@\"")
@@ -169,7 +169,7 @@ def write(path: Path, size: int, seed: int = 1) -> int:
     inventor = Inventor(seed)
     rng = inventor.rng
     templates: list[tuple[list[bytes], list[tuple[int, bytes]]]] = []
-    for _ in range(TEMPLATES):
+    for _ in range(min(TEMPLATES, 20 + size // 20_000)):
         text = json.dumps(inventor.release(), ensure_ascii=False).encode() + b"\n"
         pieces, slots, at = [], [], 0
         for match in SLOT.finditer(text):
@@ -182,7 +182,7 @@ def write(path: Path, size: int, seed: int = 1) -> int:
     with path.open("wb") as file:
         while written < size:
             draw = rng.getrandbits(62)
-            template, slots = templates[draw % TEMPLATES]
+            template, slots = templates[draw % len(templates)]
             pieces = template[:]
             values = {b"N": b"%08d" % count, b"Y": b"%d" % YEARS[(draw >> 14) % len(YEARS)]}
             for index, (slot, kind) in enumerate(slots):
