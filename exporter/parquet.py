@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_GROUP_BYTES = 48 << 20  # of Arrow data in a row group: what a writer holds in memory
+_GROUP_BYTES = 24 << 20  # of Arrow data in a row group: what a writer holds in memory
 _GROUP_ROWS = 1 << 18
 
 
