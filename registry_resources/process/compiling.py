@@ -118,6 +118,12 @@ class Compiler:
                 self._tally.counts["nonfinite_numbers"] += number
                 self._tally.note("WARNING", "NonFiniteNumber", ocid, number)
 
+    def too_large(self, ocid: str, number: int, size: int) -> None:
+        """Count an ocid whose releases are too large to be merged in the memory that is allowed."""
+        self._tally.counts["ocids"] += 1
+        self._tally.counts["skipped_releases_not_merged"] += number
+        self._skip(ocid, "too_large", "TooLarge", f"{number:,} releases of {size / 1e6:,.0f} MB together")
+
     def _compile(self, ocid: str, entries: Sequence[Entry]) -> dict[str, Any] | None:
         linked = {_group(entry): int(entry.data) for entry in entries if entry.kind == Kind.RECORD}
         found = _Found()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 CHUNK = 1 << 20
-MAX_VALUE = 48 << 20
+MAX_VALUE = 32 << 20
 """Characters a single value (a release) may have: what is larger can't be merged in the memory that is allowed."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")

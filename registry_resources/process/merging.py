@@ -12,17 +12,19 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
 from registry_resources.process.blocks import blocks, pack
 from registry_resources.process.compiling import Compiled, Compiler
-from registry_resources.process.entries import BucketWriter, Entry, encode, read_entries
+from registry_resources.process.entries import BucketWriter, Entry, Kind, encode, read_entries
 from registry_resources.process.tally import Tally
 
-MAX_BUCKET = 128 << 20
+MAX_BUCKET = 64 << 20
 """Bytes of a bucket, uncompressed, above which it is split before it is merged."""
+
+MAX_OCID = 20 << 20
+"""Bytes of all releases of one ocid, if there are several: merging takes up to 22 times as much memory."""
 
 PARTS = 16
 """Into how many a bucket is split."""
@@ -32,6 +34,7 @@ _NO_DATE = 0xFFFFFFFF
 _BLOCK = 1 << 17
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)", re.ASCII)
 _EPOCH = datetime.date(1970, 1, 1)
+_order = attrgetter("file", "position")
 
 
 @dataclass
@@ -78,16 +81,18 @@ def merge_bucket(
     """
     result = PartResult(Tally(order=order))
     compiler = Compiler(result.tally)
-    entries = [
-        entry for path in sources for entry in read_entries(path) if (entry.file, entry.document) not in spoiled
-    ]
-    entries.sort(key=attrgetter("ocid", "file", "position"))
+    bucket = _Bucket()
+    for path in sources:
+        for entry in read_entries(path):
+            if (entry.file, entry.document) not in spoiled:
+                bucket.add(entry)
     gc.disable()  # JSON has no cycles: looking for them takes a fifth of the time
     try:
         part = _PartWriter(target)
-        for ocid, group in groupby(entries, key=attrgetter("ocid")):
-            found: list[Entry] = list(group)
-            if compiled := compiler.compile(ocid, found):
+        for ocid in sorted(bucket.sizes):
+            if ocid in bucket.too_large:
+                compiler.too_large(ocid, bucket.too_large[ocid], bucket.sizes[ocid])
+            elif compiled := compiler.compile(ocid, sorted(bucket.entries.pop(ocid), key=_order)):
                 part.write(compiled)
                 result.see(compiled, today)
         result.tally.counts["compiled_releases"] += part.number
@@ -128,6 +133,32 @@ def read_part(path: Path) -> Iterator[tuple[bytes, str | None, bytes]]:
             ocid = block[start - ocid_size : start]
             at = body + size
             yield ocid, date, block[body:at]
+
+
+class _Bucket:
+    """The entries of one bucket by ocid. Of an ocid that is too large they are only counted.
+
+    Attributes:
+        entries: by ocid, in any order.
+        sizes: bytes of each ocid.
+        too_large: how many releases each ocid has that is too large.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[str, list[Entry]] = {}
+        self.sizes: dict[str, int] = {}
+        self.too_large: dict[str, int] = {}
+
+    def add(self, entry: Entry) -> None:
+        ocid = entry.ocid
+        size = self.sizes[ocid] = self.sizes.get(ocid, 0) + len(entry.data)
+        if ocid in self.too_large:
+            self.too_large[ocid] += entry.kind != Kind.RECORD
+            return
+        entries = self.entries.setdefault(ocid, [])
+        entries.append(entry)
+        if size > MAX_OCID and len(entries) > 1:
+            self.too_large[ocid] = sum(held.kind != Kind.RECORD for held in self.entries.pop(ocid))
 
 
 class _PartWriter:

@@ -31,6 +31,7 @@ TEXTS = {
     "InconsistentTypeError": "OCIDs of which a field changes its type between releases can't be compiled",
     "OnlyLinkedReleases": "Records whose releases are linked, and that have no compiledRelease, can't be compiled",
     "RecordWithoutReleases": "Records without releases and without a compiledRelease can't be compiled",
+    "TooLarge": "OCIDs whose releases together are too large for the memory that merging may take can't be compiled",
     "UndatedReleaseInRecord": "Releases without a date, next to dated ones in a record, were left out of the merge",
     "CompiledReleaseUsed": "Releases are linked or can't be merged: the publisher's compiled release was used",
     "IdNotScalar": "Objects in a list have an id that is an object or a list: it was compared as one value",

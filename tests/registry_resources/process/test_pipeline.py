@@ -109,3 +109,16 @@ def test_a_damaged_block_is_noticed(tmp_path, damage):
     assert next(found) == b"one"
     with pytest.raises(BrokenBlockError):
         next(found)
+
+
+def test_an_ocid_too_large_for_memory_is_left_out_with_an_error(process, monkeypatch):
+    """ASK-16 and I8: as when a publisher gives all its releases one ocid. A single release is bounded by reading."""
+    monkeypatch.setattr("registry_resources.process.merging.MAX_OCID", 1000)
+    many = [{"ocid": "many", "id": str(n), "date": "2020"} for n in range(50)]
+    found = process({"1.json": [*many, {"ocid": "one", "title": "x" * 2000}, {"ocid": "two"}]})
+    assert set(found.lines) == {"one", "two"}
+    assert found.skipped() == {"too_large": 1, "releases_not_merged": 50}
+    note = found.note("TooLarge")
+    assert (note["level"], note["data"]["total"]) == ("ERROR", 1)
+    assert note["data"]["examples"] == ["many: 50 releases of 0 MB together"]
+    assert found.counts["ocids"] == 3
