@@ -23,8 +23,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install ## Publish four invented publications, from their sources to downloads
 	$(BIN)/python -m examples.demo
 
-dev: install ## Open Dagit on http://127.0.0.1:3000 with the demo's publications
-	$(BIN)/python -m registry_assets.cli dev
+dev: install ## Open Dagit on http://127.0.0.1:3000 with the demo's publications (DEV='--port 3001' elsewhere)
+	$(BIN)/python -m examples.serve $(REGISTRY_HOME)/demo/sources -- $(BIN)/python -m registry_assets.cli dev $(DEV)
 
 test: install ## Run the tests
 	$(BIN)/python -m pytest

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-MAX_ROWS = 50
+MAX_ROWS = 30
 """A longer table pushes everything after it off the page."""
 
 Cell = str | int | float | bool | None

@@ -24,6 +24,7 @@ from registry_resources.exceptions import DataRegistryError
 from registry_resources.redaction import redact
 
 GROUP = "registry"
+NOTE_LENGTH = 400
 OWNERS = ["team:registry"]
 
 T = TypeVar("T")
@@ -119,9 +120,22 @@ def notes_table(done: Done, stage: TaskType) -> dg.TableMetadataValue | dg.TextM
     order = list(TaskNote.Level)
     notes = sorted(done.job.task(stage).notes, key=lambda note: order.index(note.level))
     rows: list[md.Row] = [
-        {"level": note.level.label, "note": note.note, "count": int(note.data.get("count") or 1)} for note in notes
+        {
+            "level": note.level.label,
+            "note": _with_example(note),
+            "count": int(note.data.get("count") or note.data.get("total") or 1),
+        }
+        for note in notes
     ]
     return md.table(rows, {"level": "string", "note": "string", "count": "int"})
+
+
+def _with_example(note: TaskNote) -> str:
+    """A note's text, cut to what a table can show, with one example if it only says how many there are."""
+    examples = note.data.get("examples") or []
+    example = str(examples[0]) if examples else ""
+    text = note.note if not example or example[:80] in note.note else f"{note.note}, such as: {example}"
+    return text if len(text) <= NOTE_LENGTH else f"{text[:NOTE_LENGTH]}…"
 
 
 def _links(registry: Registry, context: dg.AssetExecutionContext) -> Mapping[str, Any]:

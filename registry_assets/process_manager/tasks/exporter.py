@@ -38,13 +38,14 @@ class ExporterTask(TaskManager):
     def _export(self, target: Export) -> None:
         try:
             with exports.translated():
-                jsonl.export(
+                summary = jsonl.export(
                     target,
                     self.services.process.compiled_releases(self.process_job),
                     workers=self.services.settings.workers,
                     progress=self._note_progress,
                     stop=self._stop,
                 )
+                self._releases, self._bytes = summary.rows, int(summary.details["uncompressed"])
         except BaseException as e:  # noqa: BLE001 (raised again in the thread that asks for the status)
             self._error = e
 

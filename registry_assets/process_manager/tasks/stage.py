@@ -25,6 +25,7 @@ class StageTask(TaskManager):
     stage: ClassVar[str]
     _child: Child | None = None
     _target: Export | None = None
+    _result: Mapping[str, Any] | None = None
 
     @abstractmethod
     def arguments(self) -> list[str]:
@@ -48,11 +49,15 @@ class StageTask(TaskManager):
             return Task.Status.RUNNING, None
         if code != 0:
             return Task.Status.COMPLETED, self._child.failure()
-        self.finish(self._target, self._child.result())
+        self._result = self._child.result()
+        self.finish(self._target, self._result)
         return Task.Status.COMPLETED, None
 
     def progress(self) -> Progress:
-        """Releases and bytes done, as the stage last said."""
+        """Releases and bytes done, as the stage last said; at the end, what it has made."""
+        if self._result:
+            files, made = int(self._result["files"]), int(self._result["bytes"])
+            return Progress(self.key, self.task.type, f"{files:,} files, {made / 1e6:,.1f} MB", 1, 1)
         said = self._child.last_progress if self._child else {}
         if not said:
             return Progress(self.key, self.task.type, "")
