@@ -177,8 +177,12 @@ class Locks:
             except BaseException:
                 self._give_back()
                 raise
-        self._thread = threading.Thread(target=self._beat, name="lock-heartbeat", daemon=True)
-        self._thread.start()
+        try:
+            self._thread = threading.Thread(target=self._beat, name="lock-heartbeat", daemon=True)
+            self._thread.start()
+        except BaseException:
+            self._give_back()
+            raise
 
     def _take(self, path: Path) -> None:
         with _guard(path.parent) as guarded:
@@ -213,19 +217,30 @@ class Locks:
 
     def release(self) -> None:
         """Give the locks back. Files that another took over are left alone; a forked child gives nothing back."""
-        self._end.set()
-        if self._thread is not None and self._thread is not threading.current_thread() and self._pid == os.getpid():
-            self._thread.join()
-        self._give_back()
+        try:
+            self._end.set()
+            if (
+                self._thread is not None
+                and self._thread is not threading.current_thread()
+                and self._pid == os.getpid()
+            ):
+                self._thread.join()
+        finally:
+            self._give_back()
 
     def _give_back(self) -> None:
-        while self._held:
-            path, descriptor = self._held.popitem()
-            try:
-                if self._pid == os.getpid():
-                    _delete_own(path, descriptor)
-            finally:
-                os.close(descriptor)
+        try:
+            while self._held:
+                path, descriptor = next(iter(self._held.items()))
+                with contextlib.suppress(OSError):
+                    if self._pid == os.getpid():
+                        _delete_own(path, descriptor)
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+                self._held.pop(path)
+        except BaseException:  # a signal's, which may come in the middle: the others are given back all the same
+            self._give_back()
+            raise
 
     def __enter__(self) -> Self:
         self.acquire()

@@ -244,3 +244,23 @@ def test_a_lock_is_given_back_also_without_file_descriptors(path: Path, monkeypa
         patch.setattr(lock.os, "open", lambda *_: (_ for _ in ()).throw(OSError(lock.errno.EMFILE, "none left")))
         held.release()
     assert not path.exists()
+
+
+def test_a_signal_in_the_middle_of_giving_back_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line turns SIGTERM into an exception, which may be raised anywhere."""
+    paths = [tmp_path / name for name in ("a", "b", "c")]
+    held = lock.Locks(paths)
+    held.acquire()
+    delete = lock._delete_own
+    calls: list[Path] = []
+
+    def interrupted(path: Path, descriptor: int) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        delete(path, descriptor)
+
+    monkeypatch.setattr(lock, "_delete_own", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        held.release()
+    assert list(tmp_path.iterdir()) == []
