@@ -229,18 +229,23 @@ class Locks:
             self._give_back()
 
     def _give_back(self) -> None:
+        failure: OSError | None = None
         try:
             while self._held:
                 path, descriptor = next(iter(self._held.items()))
-                with contextlib.suppress(OSError):
+                try:
                     if self._pid == os.getpid():
                         _delete_own(path, descriptor)
+                except OSError as error:
+                    failure = failure or error
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
                 self._held.pop(path)
         except BaseException:  # a signal's, which may come in the middle: the others are given back all the same
             self._give_back()
             raise
+        if failure is not None:  # in silence, this process would wait for itself the next time
+            raise failure
 
     def __enter__(self) -> Self:
         self.acquire()
