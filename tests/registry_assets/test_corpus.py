@@ -13,6 +13,7 @@ import pytest
 from exporter.util import Export
 from exporter.verify import verify
 from tests.support.registry import TestRegistry, read_jsonl
+from tests.support.tables import compare_tables
 
 PUBLISHERS = [
     "armenia-armeps",
@@ -44,7 +45,8 @@ def single_undated(folder: Path) -> set[str]:
 def test_a_publisher_goes_through_all_six_assets(registry: TestRegistry, shared: Path, publisher: str) -> None:
     """The published files hold exactly the compiled releases that ocdsmerge makes of the publisher's files.
 
-    Compared as JSON by ocid; coverage with ocdscardinal's own of the same lines; every checksum with its file.
+    Compared as JSON by ocid; coverage with ocdscardinal's own, tables with flatterer's own of the same lines; Parquet
+    with CSV; every checksum with its file.
     """
     key = publisher.replace("-", "_")
     registry.add(key, arguments={"urls": str(shared / "data" / publisher / "raw")})
@@ -61,5 +63,6 @@ def test_a_publisher_goes_through_all_six_assets(registry: TestRegistry, shared:
     plain.write_bytes(gzip.decompress((folder / "full.jsonl.gz").read_bytes()))
     assert json.loads((folder / "coverage.json").read_bytes()) == ocdscardinal.coverage(str(plain))
 
+    compare_tables(folder, folder / "full.jsonl.gz", registry.settings.home)
     _, wrong = verify(Export.at(folder))
     assert wrong == []
