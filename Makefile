@@ -8,7 +8,7 @@ export REGISTRY_HOME ?= $(CURDIR)/var
 export DAGSTER_HOME ?= $(REGISTRY_HOME)/dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test lint bench clean
+.PHONY: help install demo dev test crash lint bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ lint: install ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+crash: install ## Kill the exporter at thousands of moments, and check what is left
+	REGISTRY_CRASH_ROUNDS=10 $(BIN)/python -m pytest tests/exporter/test_crash.py
 
 bench: install ## Compare the exporter with the plain way
 	$(BIN)/python benchmarks/bench_exporter.py

@@ -18,7 +18,6 @@ from registry_resources.database import Task
     owners=OWNERS,
     kinds={"python", "json"},
     code_version="1",
-    pool="export",
     description=(
         "The compiled releases as gzipped **JSON Lines**: all of them in `full.jsonl.gz`, each year in a file of its "
         "own, and in `undated.jsonl.gz` those whose date names no year.\n\n"

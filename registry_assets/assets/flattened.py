@@ -25,7 +25,6 @@ PREVIEW_COLUMNS = 8
     owners=OWNERS,
     kinds={"csv", "parquet", "excel"},
     code_version="1",
-    pool="flatten",
     description=(
         "The compiled releases as **tables**: CSV archives per year, Parquet datasets partitioned by year, and Excel "
         "workbooks where they fit. Tables join by `main_ocid` and `<parent>_id`."

@@ -57,7 +57,7 @@ class StageTask(TaskManager):
         """Releases and bytes done, as the stage last said; at the end, what it has made."""
         if self._result:
             files, made = int(self._result["files"]), int(self._result["bytes"])
-            return Progress(self.key, self.task.type, f"{files:,} files, {made / 1e6:,.1f} MB", 1, 1)
+            return Progress(self.key, self.task.type, f"{files:,} file{'s'[: files != 1]}, {made / 1e6:,.1f} MB", 1, 1)
         said = self._child.last_progress if self._child else {}
         if not said:
             return Progress(self.key, self.task.type, "")
