@@ -15,6 +15,7 @@ import pytest
 from examples.hostile import CASES
 from exporter import coverage, flatten, jsonl, manifest, publish, verify
 from exporter.util import Export
+from tests.support.publishers import PUBLISHERS
 
 # What CASES does not have: lines that are no release, and lines that some of the tools refuse.
 MORE = (
@@ -86,22 +87,7 @@ def test_hostile_lines_give_the_same_bytes_again(
     assert contents(again.directory) == contents(hostile_export.directory)
 
 
-@pytest.mark.parametrize(
-    "publisher",
-    [
-        "armenia-armeps",
-        "canada-buyandsell",
-        "colombia-secop",
-        "honduras-oncae",
-        "malaysia-cidb",
-        "mexico-inai",
-        "moldova-etenders",
-        "nigeria-budeshi",
-        "taiwan-pcc",
-        "tunisia-haicop",
-        "uk-contracts-finder",
-    ],
-)
+@pytest.mark.parametrize("publisher", PUBLISHERS)
 def test_real_lines_are_exported_byte_for_byte(tmp_path: Path, shared: Path, publisher: str) -> None:
     """Every line of every publisher is in the full file once and in the right year once."""
     path = shared / "data" / publisher / "compiled.jsonl.gz"

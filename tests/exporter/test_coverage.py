@@ -14,6 +14,7 @@ import pytest
 from exporter import cardinal, coverage, jsonl, manifest, parts, workers
 from exporter.errors import BrokenExportError, LockFileError, PublishedExportError, StageError, StoppedError
 from exporter.util import PUBLISHED, Export
+from tests.support.publishers import PUBLISHERS
 
 Releases = list[tuple[str | None, bytes]]
 
@@ -30,24 +31,7 @@ def result(target: Export) -> dict[str, int]:
     return json.loads((target.directory / "coverage.json").read_bytes())
 
 
-def publishers() -> list[str]:
-    """The folders of real data; every publisher is a test of its own."""
-    return [
-        "armenia-armeps",
-        "canada-buyandsell",
-        "colombia-secop",
-        "honduras-oncae",
-        "malaysia-cidb",
-        "mexico-inai",
-        "moldova-etenders",
-        "nigeria-budeshi",
-        "taiwan-pcc",
-        "tunisia-haicop",
-        "uk-contracts-finder",
-    ]
-
-
-@pytest.mark.parametrize("publisher", publishers())
+@pytest.mark.parametrize("publisher", PUBLISHERS)
 def test_the_sum_over_parts_is_one_run_over_the_full_file(
     tmp_path: Path, shared: Path, publisher: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,21 +9,8 @@ import pytest
 from exporter import jsonl
 from exporter.flatten import flatten
 from exporter.util import Export
+from tests.support.publishers import PUBLISHERS
 from tests.support.tables import compare_tables
-
-PUBLISHERS = (
-    "armenia-armeps",
-    "canada-buyandsell",
-    "colombia-secop",
-    "honduras-oncae",
-    "malaysia-cidb",
-    "mexico-inai",
-    "moldova-etenders",
-    "nigeria-budeshi",
-    "taiwan-pcc",
-    "tunisia-haicop",
-    "uk-contracts-finder",
-)
 
 
 @pytest.mark.parametrize("publisher", PUBLISHERS)

@@ -12,22 +12,9 @@ import pytest
 
 from exporter.util import Export
 from exporter.verify import verify
+from tests.support.publishers import PUBLISHERS
 from tests.support.registry import TestRegistry, read_jsonl
 from tests.support.tables import compare_tables
-
-PUBLISHERS = [
-    "armenia-armeps",
-    "canada-buyandsell",
-    "colombia-secop",
-    "honduras-oncae",
-    "malaysia-cidb",
-    "mexico-inai",
-    "moldova-etenders",
-    "nigeria-budeshi",
-    "taiwan-pcc",
-    "tunisia-haicop",
-    "uk-contracts-finder",
-]
 
 
 def single_undated(folder: Path) -> set[str]:
