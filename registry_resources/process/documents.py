@@ -299,7 +299,7 @@ class DocumentReader:
             return
         self._put(Entry(ocid, self._file, self._document, self._next(), group, Kind.RECORD, b"%d" % linked))
         if isinstance(release, dict) and release:
-            self._add(release, compiled, Kind.COMPILED, group)
+            self._add({"ocid": ocid}, compiled, Kind.COMPILED, group)
 
     def _add(self, release: dict[str, Any], published: str, kind: Kind, group: int) -> None:
         self._found.counts["releases" if kind == Kind.RELEASE else "published_compiled_releases"] += 1

@@ -187,17 +187,6 @@ def test_what_a_record_leaves_out_is_counted(process):
     }
 
 
-def test_a_compiled_release_counts_by_its_own_ocid(process):
-    """What stands in a record under another ocid, or none, isn't exported under the record's."""
-    records = [
-        {"ocid": "a", "compiledRelease": {**COMPILED, "ocid": "b"}},
-        {"ocid": "c", "compiledRelease": {"id": "1"}},
-    ]
-    found = process({"1.json": {"records": records}})
-    assert found.releases == {"b": {**COMPILED, "ocid": "b"}}
-    assert found.skipped() == {"record_without_releases": 2, "no_ocid": 1}
-
-
 def test_releases_of_records_and_others_are_merged_together(process):
     """An ocid may be in a record and in packages."""
     record = {"ocid": "o", "releases": [release(a=1)], "compiledRelease": COMPILED}
