@@ -18,6 +18,7 @@ from exporter.util import YEAR_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
 
 PART = 16 << 20  # bytes of lines in a part; the same for any number of workers, so that the bytes made are (I7)
@@ -76,15 +77,16 @@ def cut(directory: Path, year: str, work: Path, *, size: int = PART) -> Iterator
         for data in gunzip.decompress(files.blocks(source), str(source)):
             piece = data.removeprefix(_BOM) if first else data
             first = False
-            held += piece
-            end = held.rfind(b"\n", max(0, len(held) - len(piece))) + 1
+            end = piece.rfind(b"\n") + 1
             if not end:
+                held += piece
                 continue
-            with path.open("ab") as out:
-                out.write(held[:end])
-            count += held.count(b"\n", 0, end)
-            filled += end
-            del held[:end]
+            with path.open("ab", buffering=0) as out:
+                _write(out, held)
+                _write(out, memoryview(piece)[:end])
+            count += piece.count(b"\n", 0, end)
+            filled += len(held) + end
+            held[:] = memoryview(piece)[end:]
             if filled + len(piece) > size:
                 yield Part(year, (number,), path, count, filled)
                 number, count, filled = number + 1, 0, 0
@@ -97,6 +99,13 @@ def cut(directory: Path, year: str, work: Path, *, size: int = PART) -> Iterator
         count, filled = count + 1, filled + len(held) + 1
     if count:
         yield Part(year, (number,), path, count, filled)
+
+
+def _write(out: FileIO, data: bytearray | memoryview) -> None:
+    """Write all of the data, without the copy that a buffered file makes."""
+    left = memoryview(data)
+    while left:
+        left = left[out.write(left) :]
 
 
 def halve(part: Part) -> list[Part]:

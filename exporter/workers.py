@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Iterator
 
-# One arena, and large blocks apart, so that glibc gives freed memory back: it halves what workers hold.
-_MEMORY = {
+# One arena, and large blocks apart, so that glibc gives freed memory back: it halves what workers hold. One thread a
+# worker: there are as many workers as processors to use.
+_ENVIRONMENT = {
+    "RAYON_NUM_THREADS": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
@@ -193,7 +195,7 @@ def _spawn() -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # errors come as answers; native libraries may write values of the data there
-        env={**os.environ, "PYTHONPATH": path, **_MEMORY},
+        env={**os.environ, "PYTHONPATH": path, **_ENVIRONMENT},
     )
 
 
