@@ -162,6 +162,7 @@ def _count_all(
     stop: threading.Event | None,
 ) -> _Sums:
     sums = _Sums()
+    spare: list[Path] = []
     told = time.monotonic()
     rows = {entry.name: entry.rows for entry in found.files if entry.format == "jsonl" and entry.year != "full"}
 
@@ -172,7 +173,7 @@ def _count_all(
         for name in rows:
             if not (target.directory / name).is_file():
                 raise BrokenExportError(f"{target.directory / name}: it is missing: export again")
-            for part in parts.cut(target.directory, name.removesuffix(".jsonl.gz"), directory):
+            for part in parts.cut(target.directory, name.removesuffix(".jsonl.gz"), directory, spare=spare):
                 yield task(part)
 
     def retry(outcome: Outcome) -> list[Task]:
@@ -185,7 +186,8 @@ def _count_all(
         for outcome in pool.run(tasks(), retry):
             part: parts.Part = outcome.task.label
             sums.add(part, outcome.value)
-            files.delete(part.path)
+            if outcome.value is not None:  # else its file is gone: it was cut again, down to one line
+                spare.append(part.path)
             if progress is not None and time.monotonic() - told >= 0.5:
                 told = time.monotonic()
                 progress(sums.lines.total(), sums.bytes)

@@ -57,7 +57,9 @@ def years(directory: Path) -> list[str]:
     return sorted(stems, key=lambda stem: (stem == UNDATED, stem))
 
 
-def cut(directory: Path, year: str, work: Path, *, size: int = PART) -> Iterator[Part]:
+def cut(
+    directory: Path, year: str, work: Path, *, size: int = PART, spare: list[Path] | None = None
+) -> Iterator[Part]:
     """Cut a year's file into parts, which are written when they are asked for.
 
     Args:
@@ -65,6 +67,7 @@ def cut(directory: Path, year: str, work: Path, *, size: int = PART) -> Iterator
         year: the stem of the file.
         work: where to write.
         size: bytes that a part has at most, unless one line has more.
+        spare: files that are done with, to write over: that costs the system less than new ones.
 
     Raises:
         BrokenExportError: if the file's gzip data is cut off or damaged.
@@ -72,6 +75,7 @@ def cut(directory: Path, year: str, work: Path, *, size: int = PART) -> Iterator
     source = directory / f"{year}{_SUFFIX}"
     number, count, held, filled = 0, 0, bytearray(), 0
     path = work / f"{year}-{number}.jsonl"
+    out: FileIO | None = None
     first = True
     try:
         for data in gunzip.decompress(files.blocks(source), str(source)):
@@ -81,24 +85,43 @@ def cut(directory: Path, year: str, work: Path, *, size: int = PART) -> Iterator
             if not end:
                 held += piece
                 continue
-            with path.open("ab", buffering=0) as out:
-                _write(out, held)
-                _write(out, memoryview(piece)[:end])
+            out = out or _open(path, spare)
+            _write(out, held)
+            _write(out, memoryview(piece)[:end])
             count += piece.count(b"\n", 0, end)
             filled += len(held) + end
             held[:] = memoryview(piece)[end:]
             if filled + len(piece) > size:
+                _close(out)
+                out = None
                 yield Part(year, (number,), path, count, filled)
                 number, count, filled = number + 1, 0, 0
                 path = work / f"{year}-{number}.jsonl"
+        if held:
+            out = out or _open(path, spare)
+            _write(out, held)
+            _write(out, memoryview(b"\n"))
+            count, filled = count + 1, filled + len(held) + 1
     except gunzip.TruncatedError as error:
         raise BrokenExportError(f"{source}: its gzip data is cut off or damaged: export again") from error
-    if held:
-        with path.open("ab") as out:
-            out.write(bytes(held) + b"\n")
-        count, filled = count + 1, filled + len(held) + 1
+    finally:
+        if out is not None:
+            _close(out)
     if count:
         yield Part(year, (number,), path, count, filled)
+
+
+def _open(path: Path, spare: list[Path] | None) -> FileIO:
+    if not spare:
+        return path.open("xb", buffering=0)
+    spare.pop().rename(path)
+    return path.open("r+b", buffering=0)
+
+
+def _close(out: FileIO) -> None:
+    """Close a file, without what it held before beyond what was written now."""
+    with out:
+        out.truncate(out.tell())
 
 
 def _write(out: FileIO, data: bytearray | memoryview) -> None:

@@ -87,7 +87,7 @@ def perform(
     key = context.partition_key
     try:
         with registry.services() as services:
-            job_id = job_store.find_job(services.database, key, stage, _identity(context), _alive(context))
+            job_id = job_store.find_job(services.database, key, stage, _identity(context), _runs(context))
             if work:
                 work(services, job_id)
             else:
@@ -167,9 +167,14 @@ def _identity(context: dg.AssetExecutionContext) -> job_store.RunIdentity:
     return job_store.RunIdentity(context.run.run_id, context.run.root_run_id or context.run.run_id, collects=collects)
 
 
-def _alive(context: dg.AssetExecutionContext) -> Callable[[str], bool]:
+def _runs(context: dg.AssetExecutionContext) -> job_store.Runs:
     def alive(run_id: str) -> bool:
         run = context.instance.get_run_by_id(run_id)
         return run is not None and not run.is_finished
 
-    return alive
+    def bury(run_id: str, reason: str) -> None:
+        # Dagster itself does not notice that a worker is gone.
+        if run := context.instance.get_run_by_id(run_id):
+            context.instance.report_run_failed(run, f"{reason}.")
+
+    return job_store.Runs(alive, bury)

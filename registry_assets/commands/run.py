@@ -74,22 +74,26 @@ def _execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
                 # Dagster's own console log would write over the display; what it says is in Dagit.
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
-            failures = [
-                event.step_failure_data.user_failure_data.description
-                if event.step_failure_data.user_failure_data
-                else (event.step_failure_data.error.message if event.step_failure_data.error else "unknown error")
-                for event in result.get_step_failure_events()
-            ]
+            failures = [_reason(event.step_failure_data) for event in result.get_step_failure_events()]
             done = [e.asset_key.to_user_string() for e in result.get_asset_materialization_events() if e.asset_key]
             return {
                 "publication": key,
                 "success": result.success,
                 "run_id": result.run_id,
                 "materialised": done,
-                "failures": [str(text).strip() for text in failures],
+                "failures": failures,
             }
     finally:
         database.dispose()
+
+
+def _reason(failure: Any) -> str:
+    """Why a step failed, for people."""
+    if failure.user_failure_data:
+        return str(failure.user_failure_data.description).strip()
+    if failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError":
+        return "Interrupted: the job was cancelled, and what it had begun was removed."
+    return str(failure.error.message).strip() if failure.error else "It failed without a reason; see the run in Dagit."
 
 
 def _selected(defs: Any, select: str | None) -> list[str]:

@@ -6,6 +6,7 @@ Does not belong here: when to write them (`driver.py`), or anything of Dagster.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +27,22 @@ from registry_resources.database.choices import JobResult, TaskResult, TaskType
 from registry_resources.exceptions import ConfigurationError, LockFileError, UnexpectedError
 from registry_resources.redaction import redact
 
+GIVEN_UP_AFTER = datetime.timedelta(minutes=2)
+"""A job that has given no sign of life for so long is taken for dead: its tasks beat every 15 seconds."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What is known elsewhere of runs.
+
+    Attributes:
+        alive: tells, of a run's id, whether that run is said to go on.
+        bury: records, of a run's id, that its process is gone, and why that is believed.
+    """
+
+    alive: Callable[[str], bool]
+    bury: Callable[[str, str], None]
+
 
 @dataclass(frozen=True)
 class RunIdentity:
@@ -42,9 +59,7 @@ class RunIdentity:
     collects: bool
 
 
-def find_job(
-    database: Database, key: str, stage: TaskType | None, run: RunIdentity, alive: Callable[[str], bool]
-) -> int:
+def find_job(database: Database, key: str, stage: TaskType | None, run: RunIdentity, runs: Runs) -> int:
     """Return the id of the job that a run's step works on.
 
     That is the job of this run, or of the run it retries; else, if the run collects, a new job; else the latest job
@@ -55,7 +70,7 @@ def find_job(
         key: the publication's key.
         stage: the kind of task, or None for publishing, which comes after all of them.
         run: the run that asks.
-        alive: tells, of a run id, whether that run still goes on.
+        runs: what is known of other runs.
 
     Raises:
         ConfigurationError: if the catalogue has no such publication.
@@ -70,7 +85,7 @@ def find_job(
             )
         job = _job_of_run(session, collection, stage, run)
         if job is None and run.collects and stage == JOB_TASKS_PLAN[0]:
-            job = _start_job(session, collection, run, alive)
+            job = _start_job(session, collection, run, runs)
         if job is None:
             job = _latest_eligible(session, collection, stage)
         return job.id
@@ -87,23 +102,46 @@ def _job_of_run(session: Session, collection: Collection, stage: TaskType | None
     return None
 
 
-def _start_job(session: Session, collection: Collection, run: RunIdentity, alive: Callable[[str], bool]) -> Job:
+def _start_job(session: Session, collection: Collection, run: RunIdentity, runs: Runs) -> Job:
     open_job = session.scalar(
         select(Job).where(Job.collection_id == collection.id, Job.status != Job.Status.COMPLETED)
     )
     if open_job is not None:
-        if open_job.run_id and alive(open_job.run_id):
-            raise LockFileError(
-                f"{collection.key}: job {open_job.id} is running (run {open_job.run_id}). "
-                f"Wait until it ends, or terminate that run, then start again."
-            )
-        open_job.complete(Job.Result.CANCELLED, "Superseded: a new job was started after its run had ended")
+        open_job.complete(Job.Result.CANCELLED, _why_over(collection, open_job, runs))
         session.flush()
     taken = session.scalar(select(Job.id).where(Job.run_id == run.root_run_id)) is not None
     job = Job.plan(collection, run_id=run.run_id if taken else run.root_run_id)
     session.add(job)
     session.flush()
     return job
+
+
+def _why_over(collection: Collection, job: Job, runs: Runs) -> str:
+    """Say why an incomplete job is over, so that another may start.
+
+    Raises:
+        LockFileError: if it is not.
+    """
+    if not job.run_id or not runs.alive(job.run_id):
+        return "Superseded: a new job was started after its run had ended"
+    last = last_sign_of_life(job)
+    if utcnow() - last < GIVEN_UP_AFTER:
+        raise LockFileError(
+            f"{collection.key}: job {job.id} is running (run {job.run_id}, last sign of life {last:%H:%M:%S} UTC). "
+            f"Wait until it ends, or terminate that run. If its process was killed, it is given up "
+            f"{GIVEN_UP_AFTER.seconds // 60} minutes after that; then start again."
+        )
+    reason = f"Its process is gone: it gave no sign of life since {last:%Y-%m-%d %H:%M:%S} UTC"
+    runs.bury(job.run_id, reason)
+    return reason
+
+
+def last_sign_of_life(job: Job) -> datetime.datetime:
+    """When anything last happened to an incomplete job."""
+    times = [job.created, job.start]
+    for task in job.tasks:
+        times += [task.start, task.end, task.heartbeat]
+    return max(time for time in times if time is not None)
 
 
 def _latest_eligible(session: Session, collection: Collection, stage: TaskType | None) -> Job:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import datetime
 
-from registry_assets.process_manager.job_store import RunIdentity, find_job
-from registry_resources.database import Database, Job, Task
+import pytest
+from sqlalchemy import update
+
+from registry_assets.process_manager.job_store import RunIdentity, Runs, find_job
+from registry_resources.database import Database, Job, Task, utcnow
 from registry_resources.exceptions import ConfigurationError, LockFileError, UnexpectedError
+
+BURIED: list[str] = []
 
 
 def run(run_id: str = "run-2", root: str | None = None, *, collects: bool = True) -> RunIdentity:
@@ -14,7 +19,9 @@ def run(run_id: str = "run-2", root: str | None = None, *, collects: bool = True
 
 
 def find(database: Database, stage: Task.Type | None, identity: RunIdentity, *, alive: bool = False) -> int:  # type: ignore[valid-type]
-    return find_job(database, "ruritania", stage, identity, lambda _: alive)
+    return find_job(
+        database, "ruritania", stage, identity, Runs(lambda _: alive, lambda run_id, _: BURIED.append(run_id))
+    )
 
 
 def succeed(database: Database, job_id: int) -> None:
@@ -69,7 +76,9 @@ def test_a_second_run_is_refused_while_another_works_on_the_publication(
     database: Database, collected_job: int
 ) -> None:
     """JOB-20: with the other job, its run, and what to do."""
-    with pytest.raises(LockFileError, match=rf"ruritania: job {collected_job} is running \(run run-1\)\. Wait"):
+    with pytest.raises(
+        LockFileError, match=rf"ruritania: job {collected_job} is running \(run run-1, last sign of life"
+    ):
         find(database, Task.Type.COLLECT, run(), alive=True)
 
 
@@ -80,6 +89,25 @@ def test_a_job_whose_run_has_ended_does_not_block_the_next_one(database: Databas
     with database.session() as session:
         old = session.get_one(Job, collected_job)
         assert (old.result, old.note.partition(":")[0]) == (Job.Result.CANCELLED, "Superseded")
+
+
+def test_a_job_whose_process_was_killed_is_given_up_two_minutes_after_its_last_sign_of_life(
+    database: Database, collected_job: int
+) -> None:
+    """I4, ASK-05: Dagster takes a run whose worker was killed for running, for ever."""
+    last = utcnow() - datetime.timedelta(seconds=121)
+    with database.session() as session:
+        job = session.get_one(Job, collected_job)
+        session.execute(update(Job).values(created=last, start=last))
+        session.execute(update(Task).values(start=last, end=last, heartbeat=last))
+        session.expire(job)
+    BURIED.clear()
+    new = find(database, Task.Type.COLLECT, run(), alive=True)
+    assert new != collected_job
+    assert BURIED == ["run-1"]
+    with database.session() as session:
+        old = session.get_one(Job, collected_job)
+        assert (old.result, old.note.partition(":")[0]) == (Job.Result.CANCELLED, "Its process is gone")
 
 
 def test_a_task_alone_is_run_on_the_latest_job_that_has_come_far_enough(
@@ -102,4 +130,4 @@ def test_a_task_that_no_job_has_reached_says_what_to_materialise(database: Datab
 def test_an_unknown_publication_says_how_to_add_it(database: Database) -> None:
     """A partition may outlive the catalogue's entry for a moment."""
     with pytest.raises(ConfigurationError, match="nowhere: the catalogue has no such publication"):
-        find_job(database, "nowhere", Task.Type.COLLECT, run(), lambda _: False)
+        find_job(database, "nowhere", Task.Type.COLLECT, run(), Runs(lambda _: False, lambda *_: None))
