@@ -194,11 +194,11 @@ def clean_temporaries(directory: Path, name: str = "") -> int:
     return len(found)
 
 
-def blocks(path: Path) -> Iterator[bytes]:
-    """Read a file in pieces of at most 1 MiB."""
+def blocks(path: Path, size: int = CHUNK) -> Iterator[bytes]:
+    """Read a file in pieces of at most `size` bytes."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        while data := os.read(descriptor, CHUNK):
+        while data := os.read(descriptor, size):
             yield data
     finally:
         os.close(descriptor)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"\x1f\x8b"
 _GZIP = 31  # the window size that tells zlib to expect a gzip header and to check the checksum
-_PIECE = 1 << 20
+_PIECE = 1 << 18
 _ERROR: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # its stub has no base class
 
 
@@ -32,7 +32,7 @@ def decompress(data: Iterable[bytes], name: str) -> Iterator[bytes]:
         name: what to call it in errors.
 
     Yields:
-        The decompressed bytes, in pieces of at most 1 MiB, however well they were compressed.
+        The decompressed bytes, in pieces of at most 256 KiB, however well they were compressed.
 
     Raises:
         TruncatedError: if it ends early, a checksum is wrong, or something else than zeros follows its last member.

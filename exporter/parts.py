@@ -78,7 +78,7 @@ def cut(
     out: FileIO | None = None
     first = True
     try:
-        for data in gunzip.decompress(files.blocks(source), str(source)):
+        for data in gunzip.decompress(files.blocks(source, 1 << 17), str(source)):
             piece = data.removeprefix(_BOM) if first else data
             first = False
             end = piece.rfind(b"\n") + 1
