@@ -15,23 +15,27 @@ import re
 
 import orjson
 
+from exporter.patterns import compile_possessive
+
 LONG_LINE = 8 << 20  # bytes beyond which a line is scanned and not parsed: 8 MiB of `[[],[],…` parse to 170 MB
 
-_STRING = rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+"'
+_PLAIN = rb'[^"\\\x00-\x1f]*+'
+_STRING = rb'"' + _PLAIN + rb'(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})' + _PLAIN + rb')*+"'
 _NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+"
 _SPACE = rb"[ \t\r\n]*+"
 _SCALAR = rb"(?:" + _STRING + rb"|" + _NUMBER + rb"|true|false|null)"
 _WHITE = re.compile(_SPACE)
-_VALUE = re.compile(_SCALAR)
-_KEY = re.compile(rb"(" + _STRING + rb")" + _SPACE + rb":" + _SPACE)
+_VALUE = compile_possessive(_SCALAR)
+_KEY = compile_possessive(rb"(" + _STRING + rb")" + _SPACE + rb":" + _SPACE)
 # Runs of scalars, and of objects and arrays of nothing but these, are taken in one step, for speed. Each ends with a
-# comma, so that something must follow.
+# comma, so that something must follow. Of a long run so many at once: see `patterns` for what it would need elsewhere.
+_RUN = rb"{0,1000}+"
 _MEMBER = _STRING + _SPACE + rb":" + _SPACE + _SCALAR + _SPACE
-_OBJECT = rb"\{" + _SPACE + rb"(?:" + _MEMBER + rb"(?:," + _SPACE + _MEMBER + rb")*+)?+\}"
-_ARRAY = rb"\[" + _SPACE + rb"(?:" + _SCALAR + _SPACE + rb"(?:," + _SPACE + _SCALAR + _SPACE + rb")*+)?+\]"
+_OBJECT = rb"\{" + _SPACE + rb"(?:" + _MEMBER + rb"(?:," + _SPACE + _MEMBER + rb")" + _RUN + rb")?+\}"
+_ARRAY = rb"\[" + _SPACE + rb"(?:" + _SCALAR + _SPACE + rb"(?:," + _SPACE + _SCALAR + _SPACE + rb")" + _RUN + rb")?+\]"
 _FLAT = rb"(?:" + _SCALAR + rb"|" + _OBJECT + rb"|" + _ARRAY + rb")" + _SPACE + rb"," + _SPACE
-_ELEMENTS = re.compile(rb"(?:" + _FLAT + rb")*+")
-_MEMBERS = re.compile(rb"(?:" + _STRING + _SPACE + rb":" + _SPACE + _FLAT + rb")*+")
+_ELEMENTS = compile_possessive(rb"(?:" + _FLAT + rb")" + _RUN)
+_MEMBERS = compile_possessive(rb"(?:" + _STRING + _SPACE + rb":" + _SPACE + _FLAT + rb")" + _RUN)
 _OPEN = {ord("{"): ord("}"), ord("["): ord("]")}
 
 

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from exporter.patterns import compile_possessive
+
 if TYPE_CHECKING:
     from collections import Counter
 
@@ -41,12 +43,12 @@ _OTHERS = (
 _SUSPICIOUS = (
     r"[:\[,]\s*-?(?:[0-9.]{16}|[0-9][0-9.]*[eE])|" + _OTHERS
 )  # first, numbers with many digits or an exponent
-_NOT_NUMBERS = re.compile(_OTHERS.encode())
-_NUMBERS = re.compile(rb"[:\[,]\s*+(-?[0-9][0-9.]*+(?:[eE][0-9+-]*+)?+)")
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9][0-9.eE+-]*+|[{}\[\],]')
+_NOT_NUMBERS = compile_possessive(_OTHERS.encode())
+_NUMBERS = compile_possessive(rb"[:\[,]\s*+(-?[0-9][0-9.]*+(?:[eE][0-9+-]*+)?+)")
+_TOKEN = compile_possessive(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+-]*+|[{}\[\],]')
 _COLON = re.compile(rb"\s*:")
-_STRING = rb'"(?:[^"\\]++|\\.)*+"'
-_TEXTS = re.compile(rb"\[\s*+" + _STRING + rb"(?:\s*+,\s*+" + _STRING + rb")*+\s*+\]")
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TEXTS = compile_possessive(rb"\[\s*+" + _STRING + rb"(?:\s*+,\s*+" + _STRING + rb")*+\s*+\]")
 _SURROGATES = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
