@@ -50,7 +50,7 @@ def read_latest(root: str | os.PathLike[str] | None, key: str) -> Pointer | None
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError:
-        raise BrokenExportError(f"{path}: it is no pointer to an export: publish again") from None
+        raise BrokenExportError(f"{path}: it is no pointer to an export: delete it, then publish again") from None
 
 
 def _latest_lock(target: Export) -> lock.Locks:

@@ -16,7 +16,6 @@ from registry_resources.database import Task
     owners=OWNERS,
     kinds={"python", "scrapy", "json"},
     code_version="1",
-    pool="crawl",
     description=(
         "The files that a crawl retrieved from the publisher, as they came.\n\n"
         "Materialising it starts a **new job** for the publication. It fails if the crawl didn't finish, stopped "

@@ -102,8 +102,12 @@ def _selected(defs: Any, select: str | None) -> list[str]:
     if not select:
         return list(ASSETS)
     try:
-        selection = dg.AssetSelection.from_string(" or ".join(part.strip() for part in select.split(",")))
-        chosen = {key.to_user_string() for key in selection.resolve(defs.resolve_asset_graph())}
+        graph = defs.resolve_asset_graph()
+        chosen = {
+            key.to_user_string()
+            for part in select.split(",")
+            for key in dg.AssetSelection.from_string(part.strip()).resolve(graph)
+        }
     except Exception as e:
         raise click.BadParameter(f"{select!r} is no selection of assets. The assets are {', '.join(ASSETS)}.") from e
     return [name for name in ASSETS if name in chosen]

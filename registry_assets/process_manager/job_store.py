@@ -7,7 +7,7 @@ Does not belong here: when to write them (`driver.py`), or anything of Dagster.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -29,6 +29,18 @@ from registry_resources.redaction import redact
 
 GIVEN_UP_AFTER = datetime.timedelta(minutes=2)
 """A job that has given no sign of life for so long is taken for dead: its tasks beat every 15 seconds."""
+
+
+BEFORE: Mapping[TaskType, tuple[TaskType, ...]] = {
+    kind: tuple(
+        earlier
+        for earlier in JOB_TASKS_PLAN[: JOB_TASKS_PLAN.index(kind)]
+        # Flattening and coverage both work on the export, and neither on the other.
+        if not (kind == Task.Type.FLATTENER and earlier == Task.Type.COVERAGE)
+    )
+    for kind in JOB_TASKS_PLAN
+}
+"""The tasks that each task needs to have succeeded, as the assets' lineage shows it."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +157,7 @@ def last_sign_of_life(job: Job) -> datetime.datetime:
 
 
 def _latest_eligible(session: Session, collection: Collection, stage: TaskType | None) -> Job:
-    earlier = JOB_TASKS_PLAN[: JOB_TASKS_PLAN.index(stage)] if stage else JOB_TASKS_PLAN
+    earlier = BEFORE[stage] if stage else JOB_TASKS_PLAN
     jobs = session.scalars(select(Job).where(Job.collection_id == collection.id).order_by(Job.id.desc()))
     for job in jobs:
         if all(job.task(kind).result == Task.Result.OK for kind in earlier):
@@ -199,7 +211,7 @@ def begin_task(session: Session, task_id: int) -> bool:
         job.initiate(job.start)
     if not job.is_successful:
         for later in job.tasks:
-            if later.order > task.order:
+            if task.type in BEFORE[later.type]:
                 later.status, later.result, later.note = Task.Status.PLANNED, "", ""
                 later.start = later.end = None
     return resumed
@@ -226,8 +238,11 @@ def store_hindrance(session: Session, task_id: int, note: str) -> None:
 
 
 def end_task(session: Session, task_id: int, result: TaskResult, note: str = "") -> None:
-    """Record how a task ended."""
-    session.get_one(Task, task_id).complete(result, redact(note))
+    """Record how a task ended. If another task of its job has failed, the job is over once more (JOB-11)."""
+    task = session.get_one(Task, task_id)
+    task.complete(result, redact(note))
+    if result == Task.Result.OK and (failed := task.job.failed_task):
+        end_job(session, task.job_id, Job.Result.FAILED, f"{failed.type}: {failed.note}")
 
 
 def end_job(session: Session, job_id: int, result: JobResult, note: str = "") -> None:

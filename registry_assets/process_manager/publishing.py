@@ -13,6 +13,16 @@ from registry_resources.exceptions import UnexpectedError
 
 
 def publish_job(services: Services, job_id: int) -> publish.Pointer:
+    """Publish a job, or end it as failed with the reason. A job that had succeeded before stays so."""
+    try:
+        return _publish(services, job_id)
+    except Exception as e:
+        with services.database.session() as session:
+            job_store.end_job(session, job_id, Job.Result.FAILED, f"publishing: {e}")
+        raise
+
+
+def _publish(services: Services, job_id: int) -> publish.Pointer:
     """Publish the job's latest revision, and make the job the publication's active one.
 
     The database's changes are committed only once the pointer has moved. If the process dies between the two, the job
@@ -46,9 +56,3 @@ def publish_job(services: Services, job_id: int) -> publish.Pointer:
             collection.publication_policy = job.publication_policy
         session.flush()
         return publish.publish(exports.current(services, job), job=job.id)
-
-
-def fail_publishing(services: Services, job_id: int, reason: str) -> None:
-    """Record that a job whose tasks had succeeded could not be published. An active job stays as it is."""
-    with services.database.session() as session:
-        job_store.end_job(session, job_id, Job.Result.FAILED, f"publishing: {reason}")

@@ -188,6 +188,25 @@ def test_a_stage_that_runs_again_after_publishing_makes_a_new_version(published:
     assert len(published.jobs("ruritania")) == 1
 
 
+def test_a_pointer_that_is_damaged(published: TestRegistry) -> None:
+    """The job ends as failed, and the message says how to go on."""
+    pointer = published.settings.exporter_dir / "ruritania" / "latest.json"
+    pointer.write_text("{")
+    message = published.failure(published.run("ruritania"))
+    assert "delete it, then publish again" in message
+    assert published.jobs("ruritania")[-1].result == Job.Result.FAILED
+    pointer.unlink()
+    assert published.run("ruritania", "published").success
+    assert published.jobs("ruritania")[-1].result == Job.Result.SUCCEEDED
+
+
+def test_several_assets_are_selected_with_commas(published: TestRegistry) -> None:
+    """As the command's help says."""
+    command = [sys.executable, "-m", "registry_assets.cli", "run", "ruritania", "--select", "coverage,flattened+"]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    assert set(json.loads(done.stdout)["materialised"]) == {"coverage", "flattened", "published"}
+
+
 def test_files_that_are_gone_are_missed_by_name(published: TestRegistry) -> None:
     """What was collected may have been wiped: the message says what to materialise."""
     shutil.rmtree(published.settings.files_store)

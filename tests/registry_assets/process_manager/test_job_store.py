@@ -7,7 +7,7 @@ import datetime
 import pytest
 from sqlalchemy import update
 
-from registry_assets.process_manager.job_store import RunIdentity, Runs, find_job
+from registry_assets.process_manager.job_store import RunIdentity, Runs, begin_task, end_job, end_task, find_job
 from registry_resources.database import Database, Job, Task, utcnow
 from registry_resources.exceptions import ConfigurationError, LockFileError, UnexpectedError
 
@@ -119,6 +119,39 @@ def test_a_task_alone_is_run_on_the_latest_job_that_has_come_far_enough(
     fail(database, later)
     assert find(database, Task.Type.FLATTENER, run(collects=False)) == collected_job
     assert find(database, None, run(collects=False)) == collected_job
+
+
+def test_flattening_does_not_wait_for_coverage(database: Database, collected_job: int) -> None:
+    """As the lineage shows it."""
+    with database.session() as session:
+        job = session.get_one(Job, collected_job)
+        for kind in (Task.Type.PROCESS, Task.Type.EXPORTER):
+            job.task(kind).initiate()
+            job.task(kind).complete(Task.Result.OK)
+    assert find(database, Task.Type.FLATTENER, run(collects=False)) == collected_job
+
+
+def test_a_job_of_which_a_task_failed_stays_failed_when_a_task_beside_it_succeeds(
+    database: Database, collected_job: int
+) -> None:
+    """I4: in one run, flattening goes on after coverage has failed."""
+    with database.session() as session:
+        job = session.get_one(Job, collected_job)
+        for kind in (Task.Type.PROCESS, Task.Type.EXPORTER):
+            job.task(kind).initiate()
+            job.task(kind).complete(Task.Result.OK)
+        coverage, flattener = job.task(Task.Type.COVERAGE).id, job.task(Task.Type.FLATTENER).id
+    for task_id, result in ((coverage, Task.Result.FAILED), (flattener, Task.Result.OK)):
+        with database.session() as session:
+            begin_task(session, task_id)
+        with database.session() as session:
+            end_task(session, task_id, result, "no luck" if result == Task.Result.FAILED else "")
+            if result == Task.Result.FAILED:
+                end_job(session, collected_job, Job.Result.FAILED, "coverage: no luck")
+    with database.session() as session:
+        job = session.get_one(Job, collected_job)
+        assert (job.result, job.note) == (Job.Result.FAILED, "coverage: no luck")
+        assert job.task(Task.Type.COVERAGE).is_failed
 
 
 def test_a_task_that_no_job_has_reached_says_what_to_materialise(database: Database, collected_job: int) -> None:
