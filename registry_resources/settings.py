@@ -16,9 +16,32 @@ from registry_resources.exceptions import ConfigurationError
 KINGFISHER_VARIABLES = (
     "SCRAPYD_URL",
     "SCRAPYD_PROJECT",
+    "KINGFISHER_COLLECT_FILES_STORE",
     "KINGFISHER_PROCESS_URL",
     "KINGFISHER_PROCESS_DATABASE_URL",
 )
+"""All of them are needed, once any but the file store is set: that one serves the local backend too."""
+
+TASK_TYPES = ("collect", "process", "exporter", "coverage", "flattener")
+
+
+@dataclass(frozen=True)
+class KingfisherSettings:
+    """Where the Kingfisher services are. URLs have no slash at the end.
+
+    Attributes:
+        scrapyd_url: Scrapyd, which runs Kingfisher Collect's spiders (`SCRAPYD_URL`). May hold a password.
+        scrapyd_project: the project deployed there (`SCRAPYD_PROJECT`).
+        process_url: Kingfisher Process' API (`KINGFISHER_PROCESS_URL`). May hold a password.
+        process_database_url: its database, as libpq wants it: `postgresql://…` (`KINGFISHER_PROCESS_DATABASE_URL`).
+        page_size: compiled releases in one batch at most (`EXPORTER_PAGE_SIZE`).
+    """
+
+    scrapyd_url: str = field(repr=False)
+    scrapyd_project: str
+    process_url: str = field(repr=False)
+    process_database_url: str = field(repr=False)
+    page_size: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -37,6 +60,9 @@ class Settings:
         xlsx_max_bytes: JSON above which no Excel file is tried, in bytes (`EXPORTER_XLSX_MAX_BYTES`).
         workers: processes a stage may use (`REGISTRY_WORKERS`, default the number of processors).
         task_deadline: how long one task may take, in seconds (`REGISTRY_TASK_DEADLINE`, default 7 days).
+        task_deadlines: the same for one kind of task (`REGISTRY_COLLECT_DEADLINE`, `REGISTRY_PROCESS_DEADLINE`,
+            `REGISTRY_EXPORTER_DEADLINE`, `REGISTRY_COVERAGE_DEADLINE`, `REGISTRY_FLATTENER_DEADLINE`), where set.
+        kingfisher: the Kingfisher services, or None to collect and process on this machine.
         log_level: `LOG_LEVEL`, default INFO.
     """
 
@@ -50,6 +76,14 @@ class Settings:
     workers: int = 2
     task_deadline: float = 7 * 24 * 3600.0
     log_level: str = "INFO"
+    task_deadlines: Mapping[str, float] = field(default_factory=dict)
+    kingfisher: KingfisherSettings | None = None
+
+    def deadline(self, task_type: str) -> tuple[float, str]:
+        """How long a task of a kind may take, in seconds, and the variable that says so."""
+        if task_type in self.task_deadlines:
+            return self.task_deadlines[task_type], _deadline_name(task_type)
+        return self.task_deadline, "REGISTRY_TASK_DEADLINE"
 
     @property
     def crawls_dir(self) -> Path:
@@ -72,17 +106,18 @@ class Settings:
             ConfigurationError: if a value can't be used. The message names the variable and the remedy.
         """
         env = os.environ if environ is None else environ
-        if unsupported := [name for name in KINGFISHER_VARIABLES if env.get(name)]:
-            raise ConfigurationError(
-                f"{', '.join(unsupported)} set, but this version collects and processes on this machine only. "
-                "Unset it to go on."
-            )
         home = Path(env.get("REGISTRY_HOME") or "var").absolute()
         collect_dir = _path(env, "KINGFISHER_COLLECT_DIR", None)
         if collect_dir and not (collect_dir / "scrapy.cfg").is_file():
             raise ConfigurationError(
                 f"KINGFISHER_COLLECT_DIR is {collect_dir}, which has no scrapy.cfg. "
                 "Point it at a checkout of Kingfisher Collect, or unset it."
+            )
+        kingfisher = _kingfisher(env)
+        if kingfisher and collect_dir:
+            raise ConfigurationError(
+                "Both SCRAPYD_URL and KINGFISHER_COLLECT_DIR are set. Unset KINGFISHER_COLLECT_DIR to crawl with "
+                "Scrapyd, or the variables of the Kingfisher services to crawl on this machine."
             )
         return cls(
             home=home,
@@ -95,7 +130,48 @@ class Settings:
             workers=_number(env, "REGISTRY_WORKERS", os.cpu_count() or 1, minimum=1),
             task_deadline=float(_number(env, "REGISTRY_TASK_DEADLINE", int(cls.task_deadline), minimum=1)),
             log_level=_log_level(env),
+            task_deadlines={
+                kind: float(_number(env, _deadline_name(kind), 0, minimum=1))
+                for kind in TASK_TYPES
+                if env.get(_deadline_name(kind))
+            },
+            kingfisher=kingfisher,
         )
+
+
+def _deadline_name(task_type: str) -> str:
+    return f"REGISTRY_{task_type.upper()}_DEADLINE"
+
+
+def _kingfisher(env: Mapping[str, str]) -> KingfisherSettings | None:
+    given = [name for name in KINGFISHER_VARIABLES if env.get(name)]
+    if not set(given) - {"KINGFISHER_COLLECT_FILES_STORE"}:
+        return None
+    if missing := [name for name in KINGFISHER_VARIABLES if name not in given]:
+        raise ConfigurationError(
+            f"{', '.join(given)} set, but not {', '.join(missing)}. Set all of them to use the Kingfisher services, "
+            "or unset them to collect and process on this machine."
+        )
+    database_url = env["KINGFISHER_PROCESS_DATABASE_URL"]
+    scheme, separator, rest = database_url.partition("://")
+    if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
+        raise ConfigurationError(
+            "KINGFISHER_PROCESS_DATABASE_URL is no PostgreSQL URL. Set it like postgresql://user:password@host:5432/name."
+        )
+    return KingfisherSettings(
+        scrapyd_url=_http_url(env, "SCRAPYD_URL"),
+        scrapyd_project=env["SCRAPYD_PROJECT"],
+        process_url=_http_url(env, "KINGFISHER_PROCESS_URL"),
+        process_database_url=f"postgresql://{rest}",
+        page_size=_number(env, "EXPORTER_PAGE_SIZE", KingfisherSettings.page_size, minimum=1),
+    )
+
+
+def _http_url(env: Mapping[str, str], name: str) -> str:
+    url = env[name].strip().rstrip("/")
+    if not url.lower().startswith(("http://", "https://")):
+        raise ConfigurationError(f"{name} is no URL that begins with http:// or https://. Correct it.")
+    return url
 
 
 def _path(env: Mapping[str, str], name: str, default: Path | None) -> Path | None:

@@ -9,7 +9,7 @@ import pytest
 
 from registry_assets.cli import COMMANDS
 from registry_resources.catalogue import load
-from registry_resources.settings import Settings
+from registry_resources.settings import KINGFISHER_VARIABLES, TASK_TYPES, Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,5 +49,6 @@ def test_its_settings_are_those_that_are_read(monkeypatch: pytest.MonkeyPatch) -
 
     read: set[str] = set()
     Settings.from_env(Recording())
-    internal = {"SCRAPYD_URL", "SCRAPYD_PROJECT", "KINGFISHER_PROCESS_URL", "KINGFISHER_PROCESS_DATABASE_URL"}
-    assert named == read - internal
+    kingfisher = set(KINGFISHER_VARIABLES) - {"KINGFISHER_COLLECT_FILES_STORE"}
+    deadlines = {f"REGISTRY_{kind.upper()}_DEADLINE" for kind in TASK_TYPES}
+    assert named == read - kingfisher - deadlines

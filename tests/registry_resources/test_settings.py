@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry_resources.exceptions import ConfigurationError
-from registry_resources.settings import Settings
+from registry_resources.settings import KingfisherSettings, Settings
 
 
 def test_everything_has_a_default_below_the_home(tmp_path: Path) -> None:
@@ -38,6 +38,40 @@ def test_a_password_never_shows_in_the_settings_text() -> None:
     assert "hunter2" not in repr(Settings.from_env({"DATABASE_URL": "postgresql://u:hunter2@h/db"}))
 
 
+KINGFISHER = {
+    "SCRAPYD_URL": "http://user:canary-1@127.0.0.1:6800/",
+    "SCRAPYD_PROJECT": "kingfisher",
+    "KINGFISHER_COLLECT_FILES_STORE": "/srv/files",
+    "KINGFISHER_PROCESS_URL": "http://127.0.0.1:8000/",
+    "KINGFISHER_PROCESS_DATABASE_URL": "postgresql+psycopg2://user:canary-2@127.0.0.1/process",
+}
+
+
+def test_the_kingfisher_services_are_used_once_all_of_their_variables_are_set() -> None:
+    """The names are those that administrators use already; passwords in them are not shown."""
+    settings = Settings.from_env({**KINGFISHER, "EXPORTER_PAGE_SIZE": "500"})
+    assert settings.kingfisher == KingfisherSettings(
+        scrapyd_url="http://user:canary-1@127.0.0.1:6800",
+        scrapyd_project="kingfisher",
+        process_url="http://127.0.0.1:8000",
+        process_database_url="postgresql://user:canary-2@127.0.0.1/process",
+        page_size=500,
+    )
+    assert "canary" not in repr(settings)
+
+
+def test_the_file_store_alone_does_not_ask_for_the_kingfisher_services() -> None:
+    """The local backend has a file store too."""
+    assert Settings.from_env({"KINGFISHER_COLLECT_FILES_STORE": "/srv/files"}).kingfisher is None
+
+
+def test_each_kind_of_task_may_have_its_own_deadline() -> None:
+    """A crawl may take days, and an export of a small publication should not."""
+    settings = Settings.from_env({"REGISTRY_TASK_DEADLINE": "3600", "REGISTRY_COLLECT_DEADLINE": "7200"})
+    assert settings.deadline("collect") == (7200, "REGISTRY_COLLECT_DEADLINE")
+    assert settings.deadline("exporter") == (3600, "REGISTRY_TASK_DEADLINE")
+
+
 @pytest.mark.parametrize(
     ("environ", "says"),
     [
@@ -47,7 +81,17 @@ def test_a_password_never_shows_in_the_settings_text() -> None:
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL is 'LOUD'. Set it to DEBUG, INFO"),
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL is not a URL"),
         ({"KINGFISHER_COLLECT_DIR": "/nowhere"}, "KINGFISHER_COLLECT_DIR is /nowhere, which has no scrapy.cfg"),
-        ({"SCRAPYD_URL": "http://127.0.0.1:6800"}, "SCRAPYD_URL set, but this version"),
+        (
+            {"SCRAPYD_URL": "http://127.0.0.1:6800"},
+            "SCRAPYD_URL set, but not SCRAPYD_PROJECT, KINGFISHER_COLLECT_FILES_STORE, KINGFISHER_PROCESS_URL",
+        ),
+        ({"SCRAPYD_PROJECT": "kingfisher"}, "SCRAPYD_PROJECT set, but not SCRAPYD_URL"),
+        (
+            {**KINGFISHER, "SCRAPYD_URL": "127.0.0.1:6800"},
+            "SCRAPYD_URL is no URL that begins with http:// or https://",
+        ),
+        ({**KINGFISHER, "KINGFISHER_PROCESS_DATABASE_URL": "sqlite:///x"}, "is no PostgreSQL URL. Set it like"),
+        ({"REGISTRY_COLLECT_DEADLINE": "soon"}, "REGISTRY_COLLECT_DEADLINE is 'soon'. Set it to a whole number"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_the_remedy(environ: dict[str, str], says: str) -> None:
