@@ -19,7 +19,7 @@ from registry_assets.assets.published import published
 from registry_assets.assets.step import Registry
 from registry_assets.jobs import refresh
 from registry_assets.reporting import ReportingResource
-from registry_assets.sensors import catalogue_partitions
+from registry_assets.sensors.catalogue_partitions import catalogue_partitions
 from registry_resources.dagster_resources import CollectResource, DatabaseResource, ProcessResource, SettingsResource
 
 ASSETS = [collected, processed, exported, coverage, flattened, published]

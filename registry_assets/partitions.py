@@ -1,6 +1,6 @@
 """The partitions, one for each publication, and how they follow the catalogue.
 
-Does not belong here: when the catalogue is looked at (`sensors.py`), or what is in it (`registry_resources.database`).
+Does not belong here: when the catalogue is looked at (`sensors`), or what is in it (`registry_resources.database`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The sensors: what Dagster looks at by itself.
+"""The sensor that keeps partitions in step with the catalogue.
 
-Does not belong here: the rules that they apply (`process_manager.rules`), or the partitions' way (`partitions.py`).
+Does not belong here: how a partition is added or removed (`partitions.py`).
 """
 
 import dagster as dg
