@@ -20,6 +20,7 @@ from registry_assets.assets.step import Registry
 from registry_assets.jobs import refresh
 from registry_assets.reporting import ReportingResource
 from registry_assets.sensors.catalogue_partitions import catalogue_partitions
+from registry_assets.sensors.out_of_date import out_of_date
 from registry_resources.dagster_resources import CollectResource, DatabaseResource, ProcessResource, SettingsResource
 
 ASSETS = [collected, processed, exported, coverage, flattened, published]
@@ -45,7 +46,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     return dg.Definitions(
         assets=ASSETS,
         jobs=[refresh],
-        sensors=[catalogue_partitions],
+        sensors=[catalogue_partitions, out_of_date],
         resources={**resources, "registry": Registry(**resources)},
         executor=dg.in_process_executor,
     )
