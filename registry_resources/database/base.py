@@ -48,9 +48,9 @@ class Base(DeclarativeBase):
             setattr(self, name, value)
 
 
-def json_object() -> Any:
+def json_object(**options: Any) -> Any:
     """Make a column of a JSON object. Setting a key is saved; a change inside a value isn't: assign the value anew."""
-    return mapped_column(MutableDict.as_mutable(JSON()), default=dict)
+    return mapped_column(MutableDict.as_mutable(JSON()), default=dict, **options)
 
 
 class Identified:

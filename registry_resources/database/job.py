@@ -43,6 +43,12 @@ class Job(Identified, Timestamped, JobMetadata, Base):
             the crawl), `scrapy_log`, `process_id`, `process_compiled_collection_id` and so on.
         archived: whether its temporary data was wiped (RET-05).
         keep_all_data: whether its temporary data is kept (RET-06).
+        profile: what its version held when it was last published, by which later versions are judged (ASK-03): see
+            `process_manager.rules.activation`. Empty until it is published.
+        blocked: why its version was kept from being published, or "". It stays once somebody has accepted it.
+        accepted_at: when somebody accepted the version although it was blocked, or None.
+        accepted_by: who.
+        accepted_reason: why.
         tasks: in order.
     """
 
@@ -83,6 +89,11 @@ class Job(Identified, Timestamped, JobMetadata, Base):
     context: Mapped[dict[str, Any]] = json_object()
     archived: Mapped[bool] = mapped_column(default=False)
     keep_all_data: Mapped[bool] = mapped_column(default=False)
+    profile: Mapped[dict[str, Any]] = json_object(server_default="{}")
+    blocked: Mapped[str] = mapped_column(default="", server_default="")
+    accepted_at: Mapped[datetime.datetime | None]
+    accepted_by: Mapped[str] = mapped_column(default="", server_default="")
+    accepted_reason: Mapped[str] = mapped_column(default="", server_default="")
 
     collection: Mapped[Collection] = relationship(back_populates="jobs", foreign_keys=[collection_id])
     tasks: Mapped[list[Task]] = relationship(
@@ -153,6 +164,20 @@ class Job(Identified, Timestamped, JobMetadata, Base):
     def is_unsuccessful(self) -> bool:
         """Whether it ended without success: failed or cancelled (JOB-06). An incomplete job is neither."""
         return self.is_complete and not self.is_successful
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether somebody accepted its version although it was blocked (ASK-03).
+
+        What was compiled after that is another version, of which nobody has said so.
+        """
+        compiled = self.task(choices.TaskType.PROCESS).end
+        return self.accepted_at is not None and compiled is not None and compiled <= self.accepted_at
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether its version is kept from being published until somebody accepts it: keep its files."""
+        return self.is_complete and bool(self.blocked) and not self.is_accepted
 
     @property
     def failed_task(self) -> Task | None:

@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 from sqlalchemy import event
 
-from registry_resources.database import Database
+from registry_resources.database import Database, schema
 
 _numbers = itertools.count()
 
@@ -83,7 +83,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     execute(
         found,
         "TRUNCATE collection, job, task, task_note, license, settings_bundle, setting RESTART IDENTITY CASCADE",
-        "UPDATE registry_version SET version_num = '0001'",
+        f"UPDATE registry_version SET version_num = '{schema.head()}'",
     )
     return found
 
