@@ -12,6 +12,7 @@ A directory that was ever published holds a file `.published`, which every stage
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import os
@@ -152,10 +153,20 @@ def current(root: str | os.PathLike[str] | None, key: str, job: str | int) -> Ex
 
 
 def writable(root: str | os.PathLike[str] | None, key: str, job: str | int) -> Export:
-    """Return the directory in which a stage may work for this job: `current`, as a new revision if it is published."""
+    """Return the directory in which a stage may work for this job: `current`, as a new revision if it is published.
+
+    If somebody deleted the published directory by hand, its name is not used again, since what is half done would
+    stand under the pointer (I1).
+    """
     target = current(root, key, job)
     if target.published:
         target = fork(target)
+    elif not target.directory.exists():
+        with contextlib.suppress(BrokenExportError):  # publishing tells of it, with the remedy
+            pointer = read_latest(root, key)
+            if pointer is not None and pointer.directory == target.directory.name:
+                number = _revision(pointer.directory, str(job)) or 1
+                target = Export(key, f"{job}.r{number + 1}", root=root)
     lock.sweep(target.directory.parent)  # a killed `fork` left the locks of a directory that nobody works in again
     return target
 

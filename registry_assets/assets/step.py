@@ -14,7 +14,7 @@ from sqlalchemy.orm import joinedload
 from registry_assets import metadata as md
 from registry_assets.assets.export_view import ExportView
 from registry_assets.process_manager import exports, job_store
-from registry_assets.process_manager.driver import TaskFailedError, drive
+from registry_assets.process_manager.driver import TaskFailedError, drive, wipe_unfinished
 from registry_assets.process_manager.services import Services
 from registry_assets.reporting import ReportingResource
 from registry_resources.dagster_resources import CollectResource, DatabaseResource, ProcessResource, SettingsResource
@@ -87,13 +87,16 @@ def perform(
     key = context.partition_key
     try:
         with registry.services() as services:
-            job_id = job_store.find_job(services.database, key, stage, _identity(context), _runs(context))
+            found = job_store.find_job(services.database, key, stage, _identity(context), _runs(context))
+            job_id, reporter = found.job_id, registry.reporting.reporter(context.log)
+            if found.superseded:
+                wipe_unfinished(found.superseded, services, reporter)
             if work:
                 work(services, job_id)
             else:
                 with services.database.session(read_only=True) as session:
                     task_id = session.get_one(Job, job_id).task(stage).id  # type: ignore[arg-type]
-                drive(task_id, services, registry.reporting.reporter(context.log))
+                drive(task_id, services, reporter)
             return describe(Done(_load(services, job_id), services))
     except (TaskFailedError, DataRegistryError) as e:
         message = redact(str(e))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from registry_resources.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
 
 ASSETS = ("collected", "processed", "exported", "coverage", "flattened", "published")
 
@@ -37,13 +41,15 @@ def run(key: str, select: str | None, as_json: bool) -> None:
     """
     from registry_assets.commands.run_display import Display  # noqa: PLC0415 (see the module's docstring)
 
+    # A terminal that is closed, or a connection that drops, cancels like Ctrl-C: nobody would see the end.
+    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     with Display(key, as_json=as_json) as display:
         outcome = _execute(key, select, display)
     if as_json:
         click.echo(json.dumps(outcome, ensure_ascii=False))
     else:
         display.conclude(outcome)
-    sys.exit(0 if outcome["success"] else 1)
+    sys.exit(0 if outcome["success"] else INTERRUPTED if outcome["cancelled"] else 1)
 
 
 def _execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
@@ -74,11 +80,15 @@ def _execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
                 # Dagster's own console log would write over the display; what it says is in Dagit.
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
+            cancelled = any(_is_interrupt(event.step_failure_data) for event in result.get_step_failure_events())
+            if cancelled and (recorded := instance.get_run_by_id(result.run_id)):
+                instance.report_run_canceled(recorded, "Interrupted on the command line.")
             failures = [_reason(event.step_failure_data) for event in result.get_step_failure_events()]
             done = [e.asset_key.to_user_string() for e in result.get_asset_materialization_events() if e.asset_key]
             return {
                 "publication": key,
                 "success": result.success,
+                "cancelled": cancelled,
                 "run_id": result.run_id,
                 "materialised": done,
                 "failures": failures,
@@ -87,11 +97,15 @@ def _execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
         database.dispose()
 
 
+def _is_interrupt(failure: Any) -> bool:
+    return bool(failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError")
+
+
 def _reason(failure: Any) -> str:
     """Why a step failed, for people."""
     if failure.user_failure_data:
         return str(failure.user_failure_data.description).strip()
-    if failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError":
+    if _is_interrupt(failure):
         return "Interrupted: the job was cancelled, and what it had begun was removed."
     return str(failure.error.message).strip() if failure.error else "It failed without a reason; see the run in Dagit."
 

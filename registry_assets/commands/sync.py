@@ -17,6 +17,7 @@ from registry_resources.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from registry_resources.catalogue import Changes, Document
     from registry_resources.database import Database
+    from registry_resources.settings import Settings
 
 WIDTH = 100
 """How much of a value is shown, in characters."""
@@ -37,18 +38,37 @@ def sync(file: Path, *, dry_run: bool, as_json: bool) -> None:
     from registry_resources.settings import Settings  # noqa: PLC0415
 
     document = load(file)
-    database = Database(Settings.from_env().database_url)
+    settings = Settings.from_env()
+    database = Database(settings.database_url)
     try:
         changes = _compare(document, database) if dry_run else _apply(document, database)
         partitions = None if dry_run else _sync_partitions(database)
     finally:
         database.dispose()
-    for warning in document.warnings:
+    for warning in [*document.warnings, *_spider_warnings(document, settings)]:
         click.echo(f"Warning: {warning}", err=True)
     if as_json:
         print_json({"dry_run": dry_run, **changes.as_json(), "partitions": partitions})
     else:
         _print(changes, partitions, dry_run=dry_run)
+
+
+def _spider_warnings(document: Document, settings: Settings) -> list[str]:
+    """What will not run as it is set up here: the file may be meant for another machine, so that is no error."""
+    from registry_resources.collect.arguments import check_arguments  # noqa: PLC0415 - not before it is needed
+    from registry_resources.exceptions import UnexpectedError  # noqa: PLC0415
+
+    if settings.collect_dir or settings.kingfisher:
+        return []  # their spiders are only known to them
+    warnings = []
+    for entry in document.publications:
+        if entry.values.get("frozen"):
+            continue
+        try:
+            check_arguments(entry.values["source_id"], entry.values["spider_arguments"])
+        except UnexpectedError as error:
+            warnings.append(f"{document.path}:{entry.line}: publication {entry.key} can't be collected: {error}")
+    return warnings
 
 
 def _compare(document: Document, database: Database) -> Changes:

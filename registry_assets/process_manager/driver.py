@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -78,11 +79,12 @@ def drive(task_id: int, services: Services, reporter: Reporter, pace: Pace | Non
         raise TaskFailedError(_sentence(task, reason)) from e
     except BaseException:
         # The run was terminated (or Ctrl-C pressed): that is how a job is cancelled.
-        reporter.warning(f"Cancelling {task.type} of job {task.job.id}")
-        _cancel(manager, reporter)
-        with services.database.session() as session:
-            job_store.end_task(session, task_id, Task.Result.FAILED, "Cancelled")
-            job_store.end_job(session, task.job.id, Job.Result.CANCELLED, f"Cancelled during {task.type}")
+        with _uninterrupted():
+            reporter.warning(f"Cancelling {task.type} of job {task.job.id}")
+            _cancel(manager, reporter)
+            with services.database.session() as session:
+                job_store.end_task(session, task_id, Task.Result.FAILED, "Cancelled")
+                job_store.end_job(session, task.job.id, Job.Result.CANCELLED, f"Cancelled during {task.type}")
         raise
     if reason:
         _record_failure(services, task, reason)
@@ -101,7 +103,8 @@ def _sentence(task: Task, reason: str) -> str:
 def _attend(manager: TaskManager, services: Services, reporter: Reporter, pace: Pace) -> str | None:
     """Start the task and poll it until it is completed. Returns the reason if it failed."""
     log = ThrottledLog()
-    deadline = time.monotonic() + services.settings.task_deadline
+    allowed, setting = services.settings.deadline(manager.task.type)
+    deadline = time.monotonic() + allowed
     started = False
     for interval in pace.intervals():
         try:
@@ -126,8 +129,7 @@ def _attend(manager: TaskManager, services: Services, reporter: Reporter, pace: 
             manager.cancel()
             with services.database.session(read_only=True) as session:
                 last = job_store.load_task(session, manager.task.id).note
-            hours = services.settings.task_deadline / 3600
-            return f"It took longer than {hours:g} hours (REGISTRY_TASK_DEADLINE){f': {last}' if last else ''}"
+            return f"It took longer than {allowed / 3600:g} hours ({setting}){f': {last}' if last else ''}"
         pace.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311 (so that many tasks don't poll in step)
     raise AssertionError("unreachable")
 
@@ -149,6 +151,33 @@ def _cancel(manager: TaskManager | None, reporter: Reporter) -> None:
             manager.cancel()
         except Exception as e:  # noqa: BLE001 (the job must be recorded as ended whatever happens here)
             reporter.warning(f"Could not tidy up after {manager.task.type}: {redact(str(e))}")
+
+
+def wipe_unfinished(job_id: int, services: Services, reporter: Reporter) -> None:
+    """Delete the temporary data of a job that was given up, ending whatever of it still goes on, such as its crawl."""
+    with services.database.session(read_only=True) as session:
+        tasks = [job_store.load_task(session, task.id) for task in session.get_one(Job, job_id).tasks]
+    for task in tasks:
+        manager = get_task_manager(task, services)
+        if not manager.final_output:
+            try:
+                manager.wipe()
+            except Exception as e:  # noqa: BLE001 (what can't be deleted now must not keep the new job from starting)
+                reporter.warning(f"Could not delete what {task.type} of job {job_id} left: {redact(str(e))}")
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let no second Ctrl-C break off what the first one has begun. Signals only reach the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from registry_assets.process_manager import worker
 from registry_resources.database import (
     JOB_TASKS_PLAN,
     Collection,
@@ -71,8 +72,21 @@ class RunIdentity:
     collects: bool
 
 
-def find_job(database: Database, key: str, stage: TaskType | None, run: RunIdentity, runs: Runs) -> int:
-    """Return the id of the job that a run's step works on.
+@dataclass(frozen=True)
+class Found:
+    """The job that a run's step works on.
+
+    Attributes:
+        job_id: its id.
+        superseded: the id of the job that was given up for it, whose unfinished work is to be wiped; or None.
+    """
+
+    job_id: int
+    superseded: int | None = None
+
+
+def find_job(database: Database, key: str, stage: TaskType | None, run: RunIdentity, runs: Runs) -> Found:
+    """Return the job that a run's step works on.
 
     That is the job of this run, or of the run it retries; else, if the run collects, a new job; else the latest job
     whose earlier tasks succeeded.
@@ -97,10 +111,10 @@ def find_job(database: Database, key: str, stage: TaskType | None, run: RunIdent
             )
         job = _job_of_run(session, collection, stage, run)
         if job is None and run.collects and stage == JOB_TASKS_PLAN[0]:
-            job = _start_job(session, collection, run, runs)
+            return _start_job(session, collection, run, runs)
         if job is None:
             job = _latest_eligible(session, collection, stage)
-        return job.id
+        return Found(job.id)
 
 
 def _job_of_run(session: Session, collection: Collection, stage: TaskType | None, run: RunIdentity) -> Job | None:
@@ -114,18 +128,22 @@ def _job_of_run(session: Session, collection: Collection, stage: TaskType | None
     return None
 
 
-def _start_job(session: Session, collection: Collection, run: RunIdentity, runs: Runs) -> Job:
+def _start_job(session: Session, collection: Collection, run: RunIdentity, runs: Runs) -> Found:
     open_job = session.scalar(
         select(Job).where(Job.collection_id == collection.id, Job.status != Job.Status.COMPLETED)
     )
     if open_job is not None:
-        open_job.complete(Job.Result.CANCELLED, _why_over(collection, open_job, runs))
+        reason = _why_over(collection, open_job, runs)
+        for task in open_job.tasks:
+            if task.status == Task.Status.RUNNING:
+                task.complete(Task.Result.FAILED, reason)
+        open_job.complete(Job.Result.CANCELLED, reason)
         session.flush()
     taken = session.scalar(select(Job.id).where(Job.run_id == run.root_run_id)) is not None
     job = Job.plan(collection, run_id=run.run_id if taken else run.root_run_id)
     session.add(job)
     session.flush()
-    return job
+    return Found(job.id, open_job.id if open_job else None)
 
 
 def _why_over(collection: Collection, job: Job, runs: Runs) -> str:
@@ -134,17 +152,20 @@ def _why_over(collection: Collection, job: Job, runs: Runs) -> str:
     Raises:
         LockFileError: if it is not.
     """
-    if not job.run_id or not runs.alive(job.run_id):
+    working = next((task for task in job.tasks if task.status == Task.Status.RUNNING), None)
+    if working is None and not (job.run_id and runs.alive(job.run_id)):
         return "Superseded: a new job was started after its run had ended"
     last = last_sign_of_life(job)
-    if utcnow() - last < GIVEN_UP_AFTER:
+    gone = worker.is_gone(job.context.get("worker"))
+    if not gone and (gone is False or utcnow() - last < GIVEN_UP_AFTER):
         raise LockFileError(
             f"{collection.key}: job {job.id} is running (run {job.run_id}, last sign of life {last:%H:%M:%S} UTC). "
             f"Wait until it ends, or terminate that run. If its process was killed, it is given up "
             f"{GIVEN_UP_AFTER.seconds // 60} minutes after that; then start again."
         )
     reason = f"Its process is gone: it gave no sign of life since {last:%Y-%m-%d %H:%M:%S} UTC"
-    runs.bury(job.run_id, reason)
+    if job.run_id and runs.alive(job.run_id):
+        runs.bury(job.run_id, reason)
     return reason
 
 
@@ -196,11 +217,18 @@ def begin_task(session: Session, task_id: int) -> bool:
         Whether it goes on.
 
     Raises:
-        LockFileError: if another job of the publication is incomplete, so that this one can't be taken up again.
+        LockFileError: if another job of the publication is incomplete, so that this one can't be taken up again, or
+            if another process works on the task.
     """
     task = load_task(session, task_id)
     job = task.job
     resumed = task.status == Task.Status.RUNNING
+    if resumed and worker.is_gone(job.context.get("worker")) is False:
+        raise LockFileError(
+            f"{job.collection.key}: another run works on {task.type} of job {job.id} already. Wait until it ends, or "
+            f"terminate that run, then start again."
+        )
+    job.context["worker"] = worker.identity()
     start = task.start if resumed else None
     task.initiate(start)
     task.heartbeat = utcnow()

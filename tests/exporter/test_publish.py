@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,6 +160,14 @@ def test_a_wipe_follows_no_links(exported: Export, tmp_path: Path) -> None:
     publish.remove(Export("bridges", 13, root=exported.root))
     publish.remove(exported)
     assert (outside / "12" / "precious").exists()
+
+
+def test_a_published_directory_that_was_deleted_by_hand_is_not_made_again_under_the_pointer(finished: Export) -> None:
+    """I1: the pointer must not name what is half done."""
+    publish.publish(finished, job=12)
+    shutil.rmtree(finished.directory)
+    root, (key, job) = finished.root, finished.components
+    assert publish.writable(root, key, job).directory.name == f"{job}.r2"
 
 
 def test_with_a_damaged_pointer_nothing_is_deleted(exported: Export) -> None:

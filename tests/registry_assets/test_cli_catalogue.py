@@ -112,6 +112,22 @@ def test_synchronising_makes_the_database_and_shows_what_changed(run, synced: Da
     assert "canary" not in result.output
 
 
+def test_a_spider_or_an_argument_that_is_not_there_is_told_when_synchronising(run, tmp_path: Path):
+    """With file, line and remedy; no error, since the file may be meant for another machine. Frozen ones may rest."""
+    path = tmp_path / "spiders.yaml"
+    path.write_text(
+        "publications:\n"
+        "  - {key: a, title: A, source_id: bulkk}\n"
+        "  - {key: b, title: B, source_id: bulk, spider_arguments: {url: /x.json}}\n"
+        "  - {key: c, title: C, source_id: gone, frozen: true}\n"
+        "  - {key: d, title: D, source_id: bulk, spider_arguments: {urls: /x.json}}\n"
+    )
+    warnings = run("sync", "--dry-run", str(path)).stderr.splitlines()
+    assert len(warnings) == 2
+    assert f"{path}:2: publication a can't be collected: There is no spider 'bulkk'. There are: bulk" in warnings[0]
+    assert f"{path}:3: publication b can't be collected: The spider bulk has no argument 'url'" in warnings[1]
+
+
 def test_what_is_only_in_the_database_is_told(run, synced: Database):
     """It is kept."""
     Path("catalogue.yaml").write_text("publications: [{key: zenda, title: Castle, source_id: bulk}]")

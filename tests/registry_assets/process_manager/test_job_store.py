@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import datetime
+import socket
+import subprocess
+from collections.abc import Iterator
 
+import psutil
 import pytest
 from sqlalchemy import update
 
-from registry_assets.process_manager.job_store import RunIdentity, Runs, begin_task, end_job, end_task, find_job
+from registry_assets.process_manager.job_store import (
+    Found,
+    RunIdentity,
+    Runs,
+    begin_task,
+    end_job,
+    end_task,
+    find_job,
+)
 from registry_resources.database import Database, Job, Task, utcnow
 from registry_resources.exceptions import ConfigurationError, LockFileError, UnexpectedError
 
@@ -19,9 +31,37 @@ def run(run_id: str = "run-2", root: str | None = None, *, collects: bool = True
 
 
 def find(database: Database, stage: Task.Type | None, identity: RunIdentity, *, alive: bool = False) -> int:  # type: ignore[valid-type]
+    return found(database, stage, identity, alive=alive).job_id
+
+
+def found(database: Database, stage: Task.Type | None, identity: RunIdentity, *, alive: bool = False) -> Found:  # type: ignore[valid-type]
     return find_job(
         database, "ruritania", stage, identity, Runs(lambda _: alive, lambda run_id, _: BURIED.append(run_id))
     )
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """Another process."""
+    process = subprocess.Popen(["sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def worked_on_by(database: Database, job_id: int, process: subprocess.Popen[bytes]) -> int:
+    """Let a process work on the job's second task. Returns the task's id."""
+    identity = {
+        "host": socket.gethostname(),
+        "pid": process.pid,
+        "started": psutil.Process(process.pid).create_time(),
+    }
+    with database.session() as session:
+        job = session.get_one(Job, job_id)
+        task_id = job.task(Task.Type.PROCESS).id
+        begin_task(session, task_id)
+        job.context["worker"] = identity
+    return task_id
 
 
 def succeed(database: Database, job_id: int) -> None:
@@ -108,6 +148,50 @@ def test_a_job_whose_process_was_killed_is_given_up_two_minutes_after_its_last_s
     with database.session() as session:
         old = session.get_one(Job, collected_job)
         assert (old.result, old.note.partition(":")[0]) == (Job.Result.CANCELLED, "Its process is gone")
+
+
+def test_a_job_whose_process_was_killed_on_this_machine_is_given_up_at_once(
+    database: Database, collected_job: int, child: subprocess.Popen[bytes]
+) -> None:
+    """I4: with the task that it was at, whose half-done work is to be wiped."""
+    task_id = worked_on_by(database, collected_job, child)
+    with pytest.raises(LockFileError, match=rf"ruritania: job {collected_job} is running"):
+        find(database, Task.Type.COLLECT, run(), alive=True)
+    child.kill()
+    child.wait()
+    BURIED.clear()
+    new = found(database, Task.Type.COLLECT, run(), alive=True)
+    assert (new.superseded, BURIED) == (collected_job, ["run-1"])
+    with database.session() as session:
+        old, task = session.get_one(Job, collected_job), session.get_one(Task, task_id)
+        assert old.result == Job.Result.CANCELLED
+        assert task.is_failed
+        assert "Its process is gone" in task.note
+
+
+def test_a_job_that_another_run_took_up_is_not_superseded_because_its_first_run_has_ended(
+    database: Database, collected_job: int, child: subprocess.Popen[bytes]
+) -> None:
+    """A single task may be run again by another run, which is at it still."""
+    worked_on_by(database, collected_job, child)
+    with pytest.raises(LockFileError, match=rf"ruritania: job {collected_job} is running"):
+        find(database, Task.Type.COLLECT, run(), alive=False)
+
+
+def test_a_task_that_another_process_works_on_is_refused(
+    database: Database, collected_job: int, child: subprocess.Popen[bytes]
+) -> None:
+    """Two runs of one stage: the second changes nothing of the first's."""
+    task_id = worked_on_by(database, collected_job, child)
+    with (
+        database.session() as session,
+        pytest.raises(LockFileError, match=rf"another run works on process of job {collected_job}"),
+    ):
+        begin_task(session, task_id)
+    child.kill()
+    child.wait()
+    with database.session() as session:
+        assert begin_task(session, task_id) is True
 
 
 def test_a_task_alone_is_run_on_the_latest_job_that_has_come_far_enough(
