@@ -83,7 +83,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     execute(
         found,
         "TRUNCATE collection, job, task, task_note, license, settings_bundle, setting RESTART IDENTITY CASCADE",
-        f"UPDATE registry_version SET version_num = '{schema.head()}'",
+        f"UPDATE registry_version SET version_num = '{schema.head()}'",  # noqa: S608
     )
     return found
 
