@@ -63,6 +63,10 @@ class Settings:
         task_deadlines: the same for one kind of task (`REGISTRY_COLLECT_DEADLINE`, `REGISTRY_PROCESS_DEADLINE`,
             `REGISTRY_EXPORTER_DEADLINE`, `REGISTRY_COVERAGE_DEADLINE`, `REGISTRY_FLATTENER_DEADLINE`), where set.
         kingfisher: the Kingfisher services, or None to collect and process on this machine.
+        keep_failed_hours: for how many hours the temporary data of a job without success is kept after its end, so that
+            it can be taken up again (`REGISTRY_KEEP_FAILED_HOURS`, default 24).
+        dagster_keep_days: for how many days Dagster's record of a run is kept after its end, if nothing else needs it
+            (`REGISTRY_DAGSTER_KEEP_DAYS`, default 30).
         log_level: `LOG_LEVEL`, default INFO.
     """
 
@@ -78,6 +82,8 @@ class Settings:
     log_level: str = "INFO"
     task_deadlines: Mapping[str, float] = field(default_factory=dict)
     kingfisher: KingfisherSettings | None = None
+    keep_failed_hours: int = 24
+    dagster_keep_days: int = 30
 
     def deadline(self, task_type: str) -> tuple[float, str]:
         """How long a task of a kind may take, in seconds, and the variable that says so."""
@@ -136,6 +142,8 @@ class Settings:
                 if env.get(_deadline_name(kind))
             },
             kingfisher=kingfisher,
+            keep_failed_hours=_number(env, "REGISTRY_KEEP_FAILED_HOURS", cls.keep_failed_hours, minimum=0),
+            dagster_keep_days=_number(env, "REGISTRY_DAGSTER_KEEP_DAYS", cls.dagster_keep_days, minimum=1),
         )
 
 
