@@ -63,8 +63,8 @@ class Settings:
         task_deadlines: the same for one kind of task (`REGISTRY_COLLECT_DEADLINE`, `REGISTRY_PROCESS_DEADLINE`,
             `REGISTRY_EXPORTER_DEADLINE`, `REGISTRY_COVERAGE_DEADLINE`, `REGISTRY_FLATTENER_DEADLINE`), where set.
         kingfisher: the Kingfisher services, or None to collect and process on this machine.
-        keep_failed_hours: for how many hours the temporary data of a job without success is kept after its end, so that
-            it can be taken up again (`REGISTRY_KEEP_FAILED_HOURS`, default 24).
+        keep_failed_hours: for how many hours the temporary data of a job without success is kept after its end, so
+            that it can be taken up again (`REGISTRY_KEEP_FAILED_HOURS`, default 24).
         dagster_keep_days: for how many days Dagster's record of a run is kept after its end, if nothing else needs it
             (`REGISTRY_DAGSTER_KEEP_DAYS`, default 30).
         log_level: `LOG_LEVEL`, default INFO.
