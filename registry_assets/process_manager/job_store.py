@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from registry_assets.process_manager import worker
+from registry_assets.process_manager import holding, worker
 from registry_resources.database import (
     JOB_TASKS_PLAN,
     Collection,
@@ -217,9 +217,11 @@ def begin_task(session: Session, task_id: int) -> bool:
         Whether it goes on.
 
     Raises:
-        LockFileError: if another job of the publication is incomplete, so that this one can't be taken up again, or
-            if another process works on the task.
+        LockFileError: if another job of the publication is incomplete, so that this one can't be taken up again, if
+            another process works on the task, or if the job is being cleaned up.
     """
+    if job_id := session.scalar(select(Task.job_id).where(Task.id == task_id)):
+        holding.refuse_if_held(session, job_id)
     task = load_task(session, task_id)
     job = task.job
     resumed = task.status == Task.Status.RUNNING
@@ -229,6 +231,7 @@ def begin_task(session: Session, task_id: int) -> bool:
             f"terminate that run, then start again."
         )
     job.context["worker"] = worker.identity()
+    job.archived = False  # there will be temporary data again
     start = task.start if resumed else None
     task.initiate(start)
     task.heartbeat = utcnow()
