@@ -28,6 +28,12 @@ _HEADER = re.compile(
 _CREATED = re.compile(
     r"Created collection (\d{1,18}) in Kingfisher Process \((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\)", re.ASCII
 )
+_ENDED = re.compile(r"Closed collection (\d{1,18}) in Kingfisher Process", re.ASCII)
+_DIRECTORY = re.compile(
+    r"\| The data is available at: (?:\S[^|]{0,4000})?/([A-Za-z0-9_]{1,200})/(\d{8}_\d{6}) {1,200}\|", re.ASCII
+)
+# From the first of these on, a log may hold text of remote servers.
+_FETCHED = ("Crawled (", "Scraped from ", "Retrying <", "Redirecting (", "Gave up retrying", "Error downloading")
 _CLOSED = re.compile(r"Spider closed \((.{1,500})\)", re.DOTALL)
 _STAT = re.compile(r"""[ {](?P<quote>['"])(?P<key>[^'"]{1,300})(?P=quote): (?P<value>.+?)[,}]""", re.DOTALL)
 _DATETIME = re.compile(r"datetime\.datetime\(([\d, ]+)(?:, tzinfo=datetime\.timezone\.utc)?\)")
@@ -74,6 +80,9 @@ class CrawlLog:
         dropped: items dropped for another reason.
         process_id: the collection's id in Kingfisher Process, or None.
         data_version: when the crawl started (`YYYY-MM-DD HH:MM:SS`, UTC), as that line gives it, or None.
+        collection_closed: whether the crawl told Kingfisher Process that it is over.
+        directory: the folder it says it wrote to, as its last two names (`<name>/<YYYYMMDD_HHMMSS>`), or None.
+        closing: whether it was told to end, or is ending by itself.
         arguments: the spider's arguments, as far as the log gives them as texts.
         stats: Scrapy's statistics: numbers, texts, and moments in ISO 8601.
         messages: what went wrong, by type.
@@ -90,6 +99,9 @@ class CrawlLog:
     dropped: int = 0
     process_id: int | None = None
     data_version: str | None = None
+    collection_closed: bool = False
+    directory: str | None = None
+    closing: bool = False
     arguments: Mapping[str, str] = field(default_factory=dict)
     stats: Mapping[str, Any] = field(default_factory=dict)
     messages: tuple[LogMessages, ...] = ()
@@ -112,6 +124,10 @@ class _Attempt:
         self.finish_reason: str | None = None
         self.process_id: int | None = None
         self.data_version: str | None = None
+        self.collection_closed = False
+        self.directory: str | None = None
+        self.closing = False
+        self.fetched = False
         self.arguments: dict[str, str] = {}
         self.stats: dict[str, Any] = {}
         self.totals: dict[tuple[str, str, str], int] = {}
@@ -168,6 +184,9 @@ class CrawlLogReader:
             dropped=dropped,
             process_id=attempt.process_id,
             data_version=attempt.data_version,
+            collection_closed=attempt.collection_closed,
+            directory=attempt.directory,
+            closing=attempt.closing,
             arguments=MappingProxyType(attempt.arguments),
             stats=MappingProxyType(stats),
             messages=tuple(LogMessages(*key, total, tuple(examples[key])) for key, total in totals.items()),
@@ -205,6 +224,7 @@ class CrawlLogReader:
         self._in_stats = False
         if level != "DEBUG":
             self._last = message[:MAX_MESSAGE]
+        attempt = self._attempt
         if logger == "scrapy.utils.log" and message.startswith("Scrapy ") and " started (bot: " in message:
             self._attempt = _Attempt()
             self._attempts += 1
@@ -212,13 +232,28 @@ class CrawlLogReader:
             self._in_stats = True
             self._attempt.stats = {}
         elif logger == "scrapy.core.engine" and (closed := _CLOSED.fullmatch(message)):
-            self._attempt.finish_reason = closed[1]
-        elif level == "INFO" and (created := _CREATED.fullmatch(message)) and is_data_version(created[2]):
-            if self._attempt.process_id is None:
-                self._attempt.process_id, self._attempt.data_version = int(created[1]), created[2]
-        elif level == "INFO" and message.startswith("Spider arguments: {"):
-            self._attempt.arguments.update(_arguments(message.removeprefix("Spider arguments: ")))
+            attempt.finish_reason = closed[1]
+        elif logger == "scrapy.core.engine" and message.startswith("Closing spider ("):
+            attempt.closing = True
+        elif message.startswith(_FETCHED):
+            attempt.fetched = True
+        elif level == "INFO":
+            self._read_collect(message)
         self._record = (logger, level, [message], len(message))
+
+    def _read_collect(self, message: str) -> None:
+        """Read a line that Kingfisher Collect adds to Scrapy's."""
+        attempt = self._attempt
+        if (created := _CREATED.fullmatch(message)) and is_data_version(created[2]):
+            # Observed of Kingfisher Collect: it comes before any request, when nobody else can have written it.
+            if attempt.process_id is None and not attempt.fetched:
+                attempt.process_id, attempt.data_version = int(created[1]), created[2]
+        elif ended := _ENDED.fullmatch(message):
+            attempt.collection_closed |= int(ended[1]) == attempt.process_id
+        elif located := _DIRECTORY.fullmatch(message):
+            attempt.directory = f"{located[1]}/{located[2]}"
+        elif message.startswith("Spider arguments: {"):
+            attempt.arguments.update(_arguments(message.removeprefix("Spider arguments: ")))
 
     def _end_record(self) -> None:
         if self._record:

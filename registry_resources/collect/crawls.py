@@ -75,6 +75,10 @@ class CrawlFolder:
         """Whether it was cancelled, after which it is never resumed."""
         return (self.path / "cancelled").exists()
 
+    def read(self, name: str) -> dict[str, Any]:
+        """Read one of its JSON files. {} if it isn't there, or can't be understood."""
+        return self._read(f"{name}.json")
+
     def write(self, name: str, value: dict[str, Any]) -> None:
         """Write one of its JSON files, at once or not at all."""
         write_json(self.path / f"{name}.json", value)

@@ -10,7 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,9 @@ class ScrapyBackend:
     """
 
     name = "local"
+    poll = (0.2, 5.0)
+    resumes = True
+    makes_collections = False
 
     def __init__(self, settings: Settings, *, collect_python: Path | None = None, grace: float = GRACE) -> None:
         self._settings = settings
@@ -113,8 +116,12 @@ class ScrapyBackend:
             folder.mark_cancelled()
         end_process(folder, self._grace)
 
-    def wipe(self, context: Mapping[str, object]) -> None:
+    def wipe(self, context: Mapping[str, object], spare: Collection[str] = ()) -> None:
         """Delete what the crawl wrote, ending it first if it runs. Its log stays, which notes link to.
+
+        Args:
+            context: `Job.context`.
+            spare: folders, relative to the file store, that stay.
 
         Raises:
             UnexpectedError: if the context names a folder that isn't a crawl's.
@@ -129,7 +136,7 @@ class ScrapyBackend:
             known = dict(self._context(folder)) if folder.request else {}
         directory = known.get("directory") or context.get("directory")
         try:
-            if isinstance(directory, str) and directory:
+            if isinstance(directory, str) and directory and directory not in spare:
                 remove_directory(self._settings.files_store, directory)
             if folder:
                 shutil.rmtree(self._settings.files_store / PARTIAL / folder.crawl, ignore_errors=True)

@@ -1,0 +1,201 @@
+"""Ends crawls of Scrapyd, and deletes what they wrote.
+
+Belongs here: interrupting once and no more, and which folder is a crawl's. Does not belong here: anything about crawls
+that go on.
+
+One interrupt ends a crawl in an orderly way; a second one kills it (observed of Scrapyd). So whoever interrupts a
+crawl leaves a mark first, and whoever finds the mark only waits. A crawl whose Scrapyd was restarted runs on by itself
+and can't be interrupted at all: nothing of it is deleted until its log has an end, or nothing more is written to it.
+"""
+
+from __future__ import annotations
+
+import calendar
+import logging
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_resources.collect.crawl_log import CrawlLog, is_data_version
+from registry_resources.collect.layout import directory_of, remove_directory
+from registry_resources.collect.scrapyd_client import NotReachedError, ScrapydClient
+from registry_resources.collect.scrapyd_log import RemoteLog
+from registry_resources.collect.scrapyd_memory import CrawlMemory
+from registry_resources.exceptions import RecoverableError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long what may take, in seconds.
+
+    Attributes:
+        log: a running crawl to begin its log.
+        read: reading a log, at once.
+        ended: waiting for an interrupted crawl to end, at once: within a minute a run has to be cancelled.
+        heard: an interrupt whose answer never came to show in the log, before it is sent again.
+        force: an interrupted crawl to end, before it is killed by a second interrupt. Requests that are under way may
+            take 6 minutes each (Kingfisher Collect's DOWNLOAD_TIMEOUT).
+        quiet: a log to stay as it is, until its crawl is taken for dead. Scrapy writes a line a minute.
+        pause: between two looks.
+    """
+
+    log: float = 120.0
+    read: float = 30.0
+    ended: float = 40.0
+    heard: float = 10.0
+    force: float = 900.0
+    quiet: float = 180.0
+    pause: float = 1.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Ends one crawl.
+
+    Attributes:
+        client: the client.
+        crawl: the crawl's id.
+        memory: what is remembered of it.
+        log: its log, or None if its spider isn't known.
+        context: `Job.context`, as far as it is known.
+        limits: how long what may take.
+    """
+
+    client: ScrapydClient
+    crawl: str
+    memory: CrawlMemory
+    log: RemoteLog | None
+    context: Mapping[str, object]
+    limits: Limits
+
+    def cancel(self) -> None:
+        """Interrupt the crawl if it is pending or running, and wait until it is neither. Others are let alone.
+
+        Raises:
+            RecoverableError: if it hasn't ended yet, or Scrapyd can't tell. Calling again goes on waiting.
+        """
+        deadline = time.monotonic() + self.limits.ended
+        while states := {state for state, _ in self.client.jobs(self.crawl)} - {"finished"}:
+            if "running" in states:
+                self._interrupt()
+            else:
+                self.client.cancel(self.crawl)
+            if time.monotonic() > deadline:
+                raise RecoverableError(
+                    f"The crawl {self.crawl} was told to end, and hasn't yet: requests that are under way are waited "
+                    "for. What it wrote is deleted after that."
+                )
+            time.sleep(self.limits.pause)
+
+    def wipe(self, files_store: Path, spare: Collection[str]) -> None:
+        """Delete what the crawl wrote, ending it first if it runs. Twice is once (COL-15).
+
+        Args:
+            files_store: the root of the file store.
+            spare: folders that stay.
+
+        Raises:
+            UnexpectedError: if the folder isn't one of a crawl.
+            RecoverableError: if it can't be deleted for now.
+        """
+        self.cancel()
+        directory = self._directory()
+        self._refuse_if_orphaned()
+        if directory is None or directory in spare:
+            if directory:
+                logger.warning("%s stays for now: another job's crawl wrote there too.", directory)
+            return
+        try:
+            remove_directory(files_store, directory)
+        except OSError as error:
+            raise RecoverableError(f"{directory} can't be deleted now: {error.strerror} ({error.filename})") from error
+
+    def _interrupt(self) -> None:
+        """Interrupt a running crawl, unless that was done."""
+        if not self.memory.claim_interrupt():
+            ago = self.memory.interrupted_for()
+            lost = ago is not None and ago > self.limits.heard and self._is_unheard()
+            if not lost and not (ago is not None and ago > self.limits.force):
+                return
+            self.memory.release_interrupt()
+            self.memory.claim_interrupt()
+        self.memory.note(interrupt_unanswered=True)
+        try:
+            self.client.cancel(self.crawl)
+        except NotReachedError:
+            self.memory.release_interrupt()
+            raise
+        self.memory.note(interrupt_unanswered=False)
+
+    def _is_unheard(self) -> bool:
+        """Whether an interrupt was never answered, and the log shows nothing of it."""
+        if not self.memory.read().get("interrupt_unanswered") or self.log is None:
+            return False
+        return not self._read().closing
+
+    def _read(self) -> CrawlLog:
+        if self.log is None:
+            return CrawlLog()
+        while not self.log.read(self.limits.read):
+            pass
+        return self.log.result()
+
+    def _directory(self) -> str | None:
+        """The crawl's folder, of what is remembered, else of its log."""
+        known = self.memory.read()
+        for found in (self.context.get("directory"), known.get("directory")):
+            if isinstance(found, str) and found:
+                return found
+        spider = known.get("spider") or self.context.get("spider")
+        if not isinstance(spider, str) or self.log is None:
+            return None
+        log = self._read()
+        sample = bool(known.get("sample") or log.arguments.get("sample"))
+        if directory := directory_in(log, spider, sample=sample):
+            return directory
+        version = self.context.get("data_version") or known.get("data_version")
+        if isinstance(version, str) and is_data_version(version):
+            return directory_of(f"{spider}_sample" if sample else spider, version)
+        if (log.items or self.log.missing) and known.get("log_seen"):
+            logger.warning(
+                "The folder of the crawl %s isn't known, since its log doesn't tell (any more). If there are files of "
+                "it in KINGFISHER_COLLECT_FILES_STORE, delete them by hand.",
+                self.crawl,
+            )
+        return None
+
+    def _refuse_if_orphaned(self) -> None:
+        """Refuse to delete what a crawl still writes that no Scrapyd can end."""
+        if self.log is None or self.client.state(self.crawl) is not None or self._read().finish_reason:
+            return
+        age = self.log.age()
+        if age is not None and age < self.limits.quiet:
+            raise RecoverableError(
+                f"The crawl {self.crawl} may still run without Scrapyd, which was restarted: {age:.0f} seconds ago "
+                f"it wrote to its log ({self.log.url}). Its files go once it has ended, or written nothing "
+                f"for {self.limits.quiet:g} seconds. It can be ended on Scrapyd's machine."
+            )
+
+
+def directory_in(log: CrawlLog, spider: str, *, sample: bool) -> str | None:
+    """The folder of a crawl, relative to the file store, as its log tells. None if it doesn't.
+
+    The collection's data version tells it; without a collection, the line at the end does, if it names the spider and
+    a moment within a minute of the one at which Scrapy says that it began (DEF-11).
+    """
+    name = f"{spider}_sample" if sample else spider
+    if log.data_version:
+        return directory_of(name, log.data_version)
+    began = log.stats.get("start_time")
+    if not log.directory or not isinstance(began, str):
+        return None
+    found, _, moment = log.directory.partition("/")
+    try:
+        wanted = time.strptime(began[:19], "%Y-%m-%dT%H:%M:%S")
+        apart = calendar.timegm(time.strptime(moment, "%Y%m%d_%H%M%S")) - calendar.timegm(wanted)
+    except ValueError:
+        return None
+    return log.directory if found == name and abs(apart) <= 60 else None
