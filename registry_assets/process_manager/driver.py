@@ -53,7 +53,7 @@ def drive(task_id: int, services: Services, reporter: Reporter, pace: Pace | Non
         task_id: the task.
         services: what it works with.
         reporter: who is told how far it is.
-        pace: how often it is polled.
+        pace: how often it is polled, instead of as its task manager asks for.
 
     Raises:
         TaskFailedError: if it failed, with the reason. The job has ended as failed.
@@ -69,7 +69,7 @@ def drive(task_id: int, services: Services, reporter: Reporter, pace: Pace | Non
     try:
         with _heartbeat(services, task_id):
             manager = get_task_manager(task, services, resume=resumed)
-            reason = _attend(manager, services, reporter, pace or Pace())
+            reason = _attend(manager, services, reporter, pace or Pace(*manager.poll))
         for warning in manager.warnings:
             reporter.warning(warning)
     except Exception as e:
@@ -126,9 +126,9 @@ def _attend(manager: TaskManager, services: Services, reporter: Reporter, pace: 
             if log.admits(message, time.monotonic()):
                 reporter.warning(f"{message} (trying again)")
         if time.monotonic() > deadline:
-            manager.cancel()
             with services.database.session(read_only=True) as session:
-                last = job_store.load_task(session, manager.task.id).note
+                last = job_store.load_task(session, manager.task.id).note or manager.progress().message
+            _cancel(manager, reporter)
             return f"It took longer than {allowed / 3600:g} hours ({setting}){f': {last}' if last else ''}"
         pace.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311 (so that many tasks don't poll in step)
     raise AssertionError("unreachable")

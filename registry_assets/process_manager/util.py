@@ -69,6 +69,11 @@ class TaskManager(ABC):
         return ProcessJob(self.key, self.job.id, dict(self.job.context))
 
     @property
+    def poll(self) -> tuple[float, float]:
+        """How often to ask for the status: the shortest and the longest interval, in seconds."""
+        return 0.2, 5.0
+
+    @property
     def job_url(self) -> str:
         """The page of the job's run in Dagit."""
         return f"{self.services.settings.dagster_url}/runs/{self.job.run_id or ''}"
