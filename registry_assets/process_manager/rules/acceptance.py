@@ -24,18 +24,28 @@ _NOISY = re.compile(r"HTTP \d{3}|Data loss|Retry failures|Download errors", re.A
 _LEVELS = {"critical": "CRITICAL", "error": "ERROR", "warning": "WARNING"}
 
 
-def rejection(log: CrawlLog, arguments: Mapping[str, str] | None = None, *, incremental: bool = False) -> str | None:
+def rejection(
+    log: CrawlLog,
+    arguments: Mapping[str, str] | None = None,
+    *,
+    incremental: bool = False,
+    makes_collection: bool = False,
+) -> str | None:
     """Why a crawl's data isn't accepted (COL-09, in its order), or None if it is.
 
     Args:
         log: the crawl's log, read to its end.
         arguments: the spider's arguments, if they are known otherwise than from the log.
         incremental: whether the publication is collected piece by piece on purpose, so that a part is all there is.
+        makes_collection: whether the crawl has to make a collection in Kingfisher Process. One that doesn't is
+            rejected whatever its error rate: nothing of it would ever arrive (COL-07).
     """
     if log.missing_next_link:
         return f"The crawl stopped prematurely{_example(log, 'MissingNextLinkError')}"
     if not log.is_finished:
         return f"The crawl wasn't finished: {_unfinished(log)}"
+    if makes_collection and (reason := missing_collection(log)):
+        return reason
     if not log.items and not log.errors and not log.invalid_json:
         return "The crawl collected no files. Check the source and the arguments of the spider."
     if log.error_rate > MAX_ERROR_RATE:
@@ -46,6 +56,46 @@ def rejection(log: CrawlLog, arguments: Mapping[str, str] | None = None, *, incr
             "Remove that from its spider_arguments."
         )
     return None
+
+
+def missing_collection(log: CrawlLog) -> str | None:
+    """Why a crawl that finished has no complete collection in Kingfisher Process, or None if it has one (COL-07).
+
+    The crawl itself goes on as if nothing had happened (observed of Kingfisher Collect).
+    """
+    if log.process_id is not None:
+        if log.collection_closed:
+            return None
+        return (
+            f"The crawl didn't tell Kingfisher Process that it is over, so collection {log.process_id} waits for more "
+            f"files for ever{_example(log, 'collection')}"
+        )
+    said = _example(log, "Failed to create collection")
+    if said:
+        status = re.search(r"status=(\d{3})\b", said)
+        remedy = (
+            "It does so if another crawl of the spider started in the same second, and if the spider's name has other "
+            "characters than lower-case letters and underscores."
+            if status and status[1] == "500"
+            else "Look at its own log."
+        )
+        answered = f" ({status[1]})" if status else ""
+        return f"Kingfisher Process refused{answered} to make a collection for the crawl. {remedy} The log{said[:300]}"
+    if said := _example(log, "KingfisherProcessAPI2", last=True):
+        return (
+            "The crawl couldn't reach Kingfisher Process, so nothing arrived there. Check that it runs, and "
+            f"KINGFISHER_API2_URL where Scrapyd runs. The log{said}"
+        )
+    if not log.attempts:
+        return (
+            "The crawl's log doesn't tell whether Kingfisher Process has a collection of it. Set LOG_LEVEL to INFO or "
+            "DEBUG in the settings bundle."
+        )
+    return (
+        "The crawl made no collection in Kingfisher Process, and its log has no error about that: Kingfisher Collect "
+        "isn't configured to. Set KINGFISHER_API2_URL, RABBIT_URL, RABBIT_EXCHANGE_NAME and RABBIT_ROUTING_KEY where "
+        "Scrapyd runs."
+    )
 
 
 def partial_arguments(log: CrawlLog, arguments: Mapping[str, str] | None = None) -> list[str]:
@@ -130,7 +180,9 @@ def _dropped(log: CrawlLog) -> list[tuple[str, int]]:
 def _unfinished(log: CrawlLog) -> str:
     if log.finish_reason:
         return log.finish_reason
-    said = _example(log).removeprefix(": ")
+    if not log.attempts:
+        return "its log has neither beginning nor end. Set LOG_LEVEL to INFO or DEBUG, if a settings bundle sets it"
+    said = _example(log, last=True).removeprefix(": ")
     return f"its log has no end{f' ({said})' if said else ''}"
 
 
@@ -139,8 +191,14 @@ def _counts(log: CrawlLog) -> str:
     return f" ({log.errors} errors{invalid}, {log.items} files)"
 
 
-def _example(log: CrawlLog, containing: str = "") -> str:
-    """The first message of an error, in one line, to end a sentence with."""
+def _example(log: CrawlLog, containing: str = "", *, last: bool = False) -> str:
+    """The first message of an error, in one line, to end a sentence with.
+
+    Args:
+        log: the log.
+        containing: what it has to contain; then the line that does is given.
+        last: whether to give its last line instead, as of a traceback.
+    """
     for messages in log.messages:
         if messages.category in {"error", "critical"} or (containing and messages.category == "warning"):
             for example in messages.examples:
@@ -151,5 +209,5 @@ def _example(log: CrawlLog, containing: str = "") -> str:
                         if containing
                         else lines[0]
                     )
-                    return f": {text[:500]}"
+                    return f": {(lines[-1] if last else text)[:500]}"
     return ""
