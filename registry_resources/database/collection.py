@@ -46,6 +46,8 @@ class Collection(Identified, Timestamped, Translated, Base):
         last_retrieved: when the data was last collected by a successful job (CAT-14).
         frozen: whether no new jobs are scheduled (CAT-15).
         public: whether anonymous users can see it (CAT-16).
+        history: what its latest versions held when they were published, by the job's id: what a new one is judged by
+            (ASK-03). It outlives those jobs.
         no_data_rationale_en: why there is no data, in English (CAT-17).
         date_from: instead of the job's; likewise `date_to` and `ocid_prefix` (CAT-18).
     """
@@ -129,6 +131,7 @@ class Collection(Identified, Timestamped, Translated, Base):
     date_from: Mapped[datetime.date | None]
     date_to: Mapped[datetime.date | None]
     ocid_prefix: Mapped[str] = mapped_column(default="")
+    history: Mapped[dict[str, Any]] = json_object(server_default="{}")
 
     license_custom: Mapped[License | None] = relationship()
     settings_bundle: Mapped[SettingsBundle | None] = relationship(back_populates="collections")

@@ -43,8 +43,6 @@ class Job(Identified, Timestamped, JobMetadata, Base):
             the crawl), `scrapy_log`, `process_id`, `process_compiled_collection_id` and so on.
         archived: whether its temporary data was wiped (RET-05).
         keep_all_data: whether its temporary data is kept (RET-06).
-        profile: what its version held when it was last published, by which later versions are judged (ASK-03): see
-            `process_manager.rules.activation`. Empty until it is published.
         blocked: why its version was kept from being published, or "". It stays once somebody has accepted it.
         accepted_at: when somebody accepted the version although it was blocked, or None.
         accepted_by: who.
@@ -89,7 +87,6 @@ class Job(Identified, Timestamped, JobMetadata, Base):
     context: Mapped[dict[str, Any]] = json_object()
     archived: Mapped[bool] = mapped_column(default=False)
     keep_all_data: Mapped[bool] = mapped_column(default=False)
-    profile: Mapped[dict[str, Any]] = json_object(server_default="{}")
     blocked: Mapped[str] = mapped_column(default="", server_default="")
     accepted_at: Mapped[datetime.datetime | None]
     accepted_by: Mapped[str] = mapped_column(default="", server_default="")

@@ -181,7 +181,7 @@ def test_a_key_of_a_hundred_characters_fits(database: Database, rows):
         session.execute(sa.update(Collection).values(key="k" * 101))
 
 
-def test_jobs_of_before_have_no_profile_and_are_not_blocked(empty_url: str, connect: Callable[[str], Database], rows):
+def test_what_was_there_before_has_no_history_and_is_not_blocked(empty_url: str, connect: Callable[[str], Database], rows):
     """0002 on filled tables: up, down and up again, and what was there stays."""
     database = connect(empty_url)
     database.migrate()
@@ -191,11 +191,11 @@ def test_jobs_of_before_have_no_profile_and_are_not_blocked(empty_url: str, conn
         session.add(collection)
     database.downgrade("0001")
     columns = {column["name"] for column in sa.inspect(database.engine).get_columns("job")}
-    assert not columns & {"profile", "blocked", "accepted_at", "accepted_by", "accepted_reason"}
+    assert not columns & {"blocked", "accepted_at", "accepted_by", "accepted_reason"}
     database.migrate("0002")
     database.migrate()
     with database.session(read_only=True) as session:
         job = session.scalars(sa.select(Job)).one()
-        assert (job.coverage, job.profile, job.blocked, job.accepted_at) == ({"/ocid": 3}, {}, "", None)
+        assert (job.coverage, job.collection.history, job.blocked, job.accepted_at) == ({"/ocid": 3}, {}, "", None)
         assert job.collection.active_job_id == job.id
         assert len(job.tasks) == 5

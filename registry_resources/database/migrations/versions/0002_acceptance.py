@@ -1,4 +1,4 @@
-"""What a job's version held when it was published, why one was blocked, and who accepted it."""
+"""What a publication's versions held when they were published, why one was blocked, and who accepted it."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,12 +8,12 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-COLUMNS = ("profile", "blocked", "accepted_at", "accepted_by", "accepted_reason")
+COLUMNS = ("blocked", "accepted_at", "accepted_by", "accepted_reason")
 
 
 def upgrade() -> None:
-    """Add the columns, empty for the jobs that are there. No table is built anew, on SQLite either."""
-    op.add_column("job", sa.Column("profile", sa.JSON(), nullable=False, server_default="{}"))
+    """Add the columns, empty for what is there. No table is built anew, on SQLite either."""
+    op.add_column("collection", sa.Column("history", sa.JSON(), nullable=False, server_default="{}"))
     op.add_column("job", sa.Column("blocked", sa.Text(), nullable=False, server_default=""))
     op.add_column("job", sa.Column("accepted_at", sa.DateTime(timezone=True)))
     op.add_column("job", sa.Column("accepted_by", sa.Text(), nullable=False, server_default=""))
@@ -24,3 +24,4 @@ def downgrade() -> None:
     """Drop the columns."""
     for name in reversed(COLUMNS):
         op.drop_column("job", name)
+    op.drop_column("collection", "history")
