@@ -181,7 +181,9 @@ def test_a_key_of_a_hundred_characters_fits(database: Database, rows):
         session.execute(sa.update(Collection).values(key="k" * 101))
 
 
-def test_what_was_there_before_has_no_history_and_is_not_blocked(empty_url: str, connect: Callable[[str], Database], rows):
+def test_what_was_there_before_has_no_history_and_is_not_blocked(
+    empty_url: str, connect: Callable[[str], Database], rows
+):
     """0002 on filled tables: up, down and up again, and what was there stays."""
     database = connect(empty_url)
     database.migrate()
