@@ -7,10 +7,8 @@ missing is told in the run that needs it. Does not belong here: the backends the
 from dagster import ConfigurableResource
 
 from registry_resources.collect.backend import CollectBackend
-from registry_resources.collect.scrapy import ScrapyBackend
 from registry_resources.database import Database
 from registry_resources.process.backend import ProcessBackend
-from registry_resources.process.local import LocalProcess
 from registry_resources.settings import Settings
 
 
@@ -41,16 +39,28 @@ class DatabaseResource(ConfigurableResource["DatabaseResource"]):
 
 
 class CollectResource(ConfigurableResource["CollectResource"]):
-    """Where crawls run: Scrapy on this machine."""
+    """Where crawls run: Kingfisher Collect through Scrapyd, if SCRAPYD_URL is set, else Scrapy on this machine."""
 
     def backend(self, settings: Settings) -> CollectBackend:
         """Return the backend that the settings ask for."""
+        if settings.kingfisher:
+            from registry_resources.collect.scrapyd import ScrapydBackend  # noqa: PLC0415 - only one of them is needed
+
+            return ScrapydBackend(settings)
+        from registry_resources.collect.scrapy import ScrapyBackend  # noqa: PLC0415
+
         return ScrapyBackend(settings)
 
 
 class ProcessResource(ConfigurableResource["ProcessResource"]):
-    """Where releases are merged: worker processes on this machine."""
+    """Where releases are merged: Kingfisher Process, if SCRAPYD_URL is set, else worker processes on this machine."""
 
     def backend(self, settings: Settings) -> ProcessBackend:
         """Return the backend that the settings ask for."""
+        if settings.kingfisher:
+            from registry_resources.process.kingfisher import KingfisherProcess  # noqa: PLC0415 - as above
+
+            return KingfisherProcess(settings)
+        from registry_resources.process.local import LocalProcess  # noqa: PLC0415
+
         return LocalProcess(settings)
