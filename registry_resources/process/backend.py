@@ -6,7 +6,7 @@ Belongs here: the protocol and the values that cross it. Does not belong here: a
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -42,7 +42,8 @@ class ProcessProgress:
 
     Attributes:
         state: FAILED is a definite end, with its reason.
-        reason: why it failed, naming the cause and the remedy; else "".
+        reason: why it failed, naming the cause and the remedy; while it runs, what it looks like if it doesn't get on;
+            else "".
         done: units of work done so far (files read, then ocids merged), for the log.
         total: of how many, or None.
         phase: what it is doing, such as `reading` or `merging`.
@@ -76,6 +77,8 @@ class ProcessMetadata:
         publication_policy: the package's policy URL, or "".
         counts: everything counted, by name: `files`, `releases`, `records`, `compiled_releases`, and one `skipped_…`
             for each reason why something was skipped. Zero counts are left out.
+        context: what to remember in `Job.context`.
+        failure: why nothing can be made of the result although it is complete, naming the cause and the remedy; or "".
     """
 
     date_from: datetime.date | None = None
@@ -84,12 +87,23 @@ class ProcessMetadata:
     license: str = ""
     publication_policy: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
+    failure: str = ""
 
 
 class ProcessBackend(Protocol):
-    """Merges what a job collected. Every method may be repeated, and raises RecoverableError if that may help."""
+    """Merges what a job collected. Every method may be repeated, and raises RecoverableError if that may help.
+
+    Attributes:
+        name: of the backend.
+        begins_anew: whether `start` makes the result, so that what an earlier attempt left can be wiped before it. If
+            not, collecting has made it already, and wiping it would lose it.
+        poll: the shortest and the longest interval at which to ask for the status, in seconds.
+    """
 
     name: str
+    begins_anew: bool
+    poll: tuple[float, float]
 
     def start(self, job: ProcessJob) -> None:
         """Begin, unless begun already and still at it. After a failure or a kill, begin anew."""
@@ -103,14 +117,15 @@ class ProcessBackend(Protocol):
     def notes(self, job: ProcessJob) -> Sequence[Note]:
         """Notes about the data, aggregated and capped (the total is counted). Only once COMPLETED or FAILED."""
 
-    def compiled_releases(self, job: ProcessJob) -> Iterator[Sequence[tuple[str | None, bytes]]]:
+    def compiled_releases(self, job: ProcessJob) -> Generator[Sequence[tuple[str | None, bytes]]]:
         """The compiled releases, streamed in batches of a few MB at most.
 
         Returns:
             Batches of (the release's `date` if it is a string, else None; the release's JSON in one line, UTF-8, no
-            newline), always in the same order for the same result.
+            newline), always in the same order for the same result. A batch may be empty, to let the reader stop.
 
         Raises:
+            RecoverableError: if it may help to begin anew.
             UnexpectedError: if the result is gone or broken.
         """
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class LocalProcess:
     """
 
     name = "local"
+    begins_anew = True
+    poll = (0.2, 5.0)
 
     def __init__(self, settings: Settings, today: Callable[[], datetime.date] = _today) -> None:
         self._settings = settings
@@ -111,7 +113,7 @@ class LocalProcess:
         folder = self._folder(job)
         return notes_of(folder.read("result/result.json") or folder.read("failure.json") or {})
 
-    def compiled_releases(self, job: ProcessJob) -> Iterator[Sequence[tuple[str | None, bytes]]]:
+    def compiled_releases(self, job: ProcessJob) -> Generator[Sequence[tuple[str | None, bytes]]]:
         """Batches of (date or None, JSON in one line), sorted by ocid.
 
         Raises:

@@ -20,7 +20,7 @@ import heapq
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,7 @@ def notes_of(result: Mapping[str, Any]) -> list[Note]:
     return [Note(note["level"], note["note"], note["data"]) for note in result.get("notes", [])]
 
 
-def compiled_releases(folder: JobFolder) -> Iterator[Sequence[tuple[str | None, bytes]]]:
+def compiled_releases(folder: JobFolder) -> Generator[Sequence[tuple[str | None, bytes]]]:
     """Batches of (date or None, JSON in one line), sorted by ocid. Parts are merged as they are read.
 
     Raises:

@@ -15,6 +15,8 @@ class ScriptedProcess:
     """
 
     name = "scripted"
+    begins_anew = True
+    poll = (0.2, 5.0)
 
     def __init__(
         self, *script: ProcessProgress | BaseException, releases: Sequence[tuple[str | None, bytes]] = ()

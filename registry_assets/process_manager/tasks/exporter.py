@@ -6,6 +6,7 @@ Does not belong here: the format of the files (`exporter.jsonl`).
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from typing import ClassVar
 
 from exporter import jsonl
@@ -15,6 +16,7 @@ from registry_assets.process_manager.progress import Progress
 from registry_assets.process_manager.util import TaskManager, skip_if_not_started
 from registry_resources.database import Task
 from registry_resources.database.choices import TaskStatus
+from registry_resources.exceptions import RecoverableError
 
 
 class ExporterTask(TaskManager):
@@ -32,15 +34,17 @@ class ExporterTask(TaskManager):
             target = exports.writable(self.services, self.job)
         self._stop = threading.Event()
         self._error = None
+        self._releases = self._bytes = 0
         self._thread = threading.Thread(target=self._export, args=(target,), name=f"export-{self.key}", daemon=True)
         self._thread.start()
 
     def _export(self, target: Export) -> None:
         try:
-            with exports.translated():
+            # Closed at once when the export ends early: whatever it reads from is let go of.
+            with exports.translated(), closing(self.services.process.compiled_releases(self.process_job)) as batches:
                 summary = jsonl.export(
                     target,
-                    self.services.process.compiled_releases(self.process_job),
+                    batches,
                     workers=self.services.settings.workers,
                     progress=self._note_progress,
                     stop=self._stop,
@@ -53,12 +57,16 @@ class ExporterTask(TaskManager):
         self._releases, self._bytes = releases, size
 
     def get_status(self) -> tuple[TaskStatus, str | None]:
-        """Running until the thread ends; what it raised is raised here."""
-        if self._thread and self._thread.is_alive():
-            return Task.Status.RUNNING, None
-        if self._error:
-            raise self._error
-        return Task.Status.COMPLETED, None
+        """Running until the thread ends; what it raised is raised here. If that may help, it is then run anew."""
+        if self._thread is None:
+            self.run()
+        elif not self._thread.is_alive():
+            if isinstance(self._error, RecoverableError):
+                self._thread = None
+            if self._error:
+                raise self._error
+            return Task.Status.COMPLETED, None
+        return Task.Status.RUNNING, None
 
     def progress(self) -> Progress:
         """Releases and bytes written."""
@@ -69,6 +77,12 @@ class ExporterTask(TaskManager):
             self._releases,
             (self.job.context.get("process_counts") or {}).get("compiled_releases"),
         )
+
+    def abandon(self) -> None:
+        """Stop between two batches: another process exports now."""
+        if self._thread:
+            self._stop.set()
+            self._thread.join()
 
     def cancel(self) -> None:
         """Stop between two batches, and remove the files, unless they belong to a version that was published."""

@@ -5,13 +5,17 @@ Does not belong here: how merging is done (`registry_resources.process`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from registry_assets.process_manager.progress import Progress
 from registry_assets.process_manager.util import TaskManager
 from registry_resources.database import Job, Task
 from registry_resources.database.choices import TaskStatus
-from registry_resources.process.backend import ProcessMetadata, ProcessProgress, ProcessState
+from registry_resources.process.backend import Note, ProcessMetadata, ProcessProgress, ProcessState
+
+MERGE_WARNINGS = frozenset({"DuplicateIdValueWarning", "RepeatedDateValueWarning"})
+"""So common that administrators are not told of them (PRO-07)."""
 
 RESTARTS = 2
 """How often a worker that died is started anew within one attempt of the task."""
@@ -25,8 +29,8 @@ class ProcessTask(TaskManager):
     _restarts = 0
 
     def run(self) -> None:
-        """Begin merging: anew, unless an attempt that never ended is still at it."""
-        if not self.resume:
+        """Begin merging: anew, unless an attempt that never ended is still at it, or the crawl itself has fed it."""
+        if self.services.process.begins_anew and not self.resume:
             self.services.process.wipe(self.process_job)
         self.services.process.start(self.process_job)
 
@@ -42,10 +46,12 @@ class ProcessTask(TaskManager):
                 self.replace_notes(self.services.process.notes(self.process_job))
                 return Task.Status.COMPLETED, progress.reason
             case ProcessState.COMPLETED:
-                self.replace_notes(self.services.process.notes(self.process_job))
+                notes = self.services.process.notes(self.process_job)
+                self.replace_notes(notes)
                 metadata = self.services.process.metadata(self.process_job)
                 self.update_job(lambda job: _describe(job, metadata))
-                return Task.Status.COMPLETED, None
+                self.warnings += _for_administrators(notes)
+                return Task.Status.COMPLETED, metadata.failure or None
 
     def _restart(self) -> tuple[TaskStatus, str | None]:
         """Start a worker that died anew; after that, give up."""
@@ -58,11 +64,18 @@ class ProcessTask(TaskManager):
         self.services.process.start(self.process_job)
         return Task.Status.WAITING, None
 
+    @property
+    def poll(self) -> tuple[float, float]:
+        """As the backend wants it."""
+        return self.services.process.poll
+
     def progress(self) -> Progress:
-        """Files read, then ocids merged."""
+        """Files read, then ocids merged; and what it looks like if it doesn't get on."""
         p = self._progress
         total = f" of {p.total:,}" if p.total else ""
         message = f"{p.phase} {p.done:,}{total}".strip() if p.done else p.phase
+        if p.reason:
+            message = f"{message}: {p.reason}" if message else p.reason
         return Progress(self.key, self.task.type, message, p.done, p.total)
 
     def cancel(self) -> None:
@@ -82,3 +95,14 @@ def _describe(job: Job, metadata: ProcessMetadata) -> None:
     job.license = metadata.license
     job.publication_policy = metadata.publication_policy
     job.context["process_counts"] = dict(metadata.counts)
+    job.context.update(metadata.context)
+
+
+def _for_administrators(notes: Sequence[Note]) -> list[str]:
+    """One line for all that went wrong in merging, or none (PRO-07)."""
+    told = [
+        f"{note.note[:200]}{'…' if len(note.note) > 200 else ''}"
+        for note in notes
+        if note.level in {"ERROR", "WARNING"} and note.data.get("type") not in MERGE_WARNINGS
+    ]
+    return [f"Processing noted: {' · '.join(told)}"] if told else []
