@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from registry_resources.collect.crawl_log import CrawlLog, LogMessages
 from registry_resources.process.backend import Note
@@ -56,6 +57,19 @@ def rejection(
             "Remove that from its spider_arguments."
         )
     return None
+
+
+def numbers(log: CrawlLog, arguments: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What a crawl is judged by, as a JSON object: it stays with the job, for those who look at it later."""
+    return {
+        "finish_reason": log.finish_reason,
+        "error_rate": log.error_rate,
+        "items": log.items,
+        "errors": log.errors,
+        "invalid_json": log.invalid_json,
+        "missing_next_link": log.missing_next_link,
+        "left_out": partial_arguments(log, arguments),
+    }
 
 
 def missing_collection(log: CrawlLog) -> str | None:

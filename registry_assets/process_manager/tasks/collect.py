@@ -23,7 +23,7 @@ from registry_resources.exceptions import DataRegistryError
 RESTARTS = 1
 """How often a crawl that was lost is taken up again within one attempt of the task, where it can be (ASK-04)."""
 
-OF_A_CRAWL = ("scrapy_log", "data_version", "directory", "process_id", "scrapyd", "collect_error_rate")
+OF_A_CRAWL = ("scrapy_log", "data_version", "directory", "process_id", "scrapyd", "collect_error_rate", "crawl")
 """What a job's context tells of its crawl, besides `spider` and `job_id`."""
 
 
@@ -97,7 +97,13 @@ class CollectTask(TaskManager):
     def _judge(self, crawl: str) -> str | None:
         log = self.services.collect.log(crawl)
         self.replace_notes(acceptance.notes(log))
-        self.remember(collect_error_rate=log.error_rate, files=self._progress.files, bytes=self._progress.bytes)
+        arguments = self.collection.spider_arguments or {}
+        self.remember(
+            collect_error_rate=log.error_rate,
+            crawl=acceptance.numbers(log, arguments),
+            files=self._progress.files,
+            bytes=self._progress.bytes,
+        )
         self.warnings += acceptance.warnings_for_administrators(log)
         if self.services.collect.makes_collections and log.items and not self._progress.files:
             self.warnings.append(
@@ -106,7 +112,7 @@ class CollectTask(TaskManager):
             )
         return acceptance.rejection(
             log,
-            self.collection.spider_arguments or {},
+            arguments,
             incremental=self.collection.incremental,
             makes_collection=self.services.collect.makes_collections,
         )
