@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+# ocdscardinal frees what it allocates, line for line. Keeping hundreds of freed blocks of a size at hand in a thread,
+# and not seven, takes 14% less time and some MiB. (`flatten` has more in use at a time: there it takes too many.)
+_TUNABLES = "glibc.malloc.tcache_count=500"
 EXACT = {
     "tenders_count": "/tender/",
     "tenderers_count": "/tender/tenderers[]/",
@@ -182,7 +185,7 @@ def _count_all(
             raise StageError(f"{target.directory}: coverage failed: {outcome.error}: try again")
         return [task(half) for half in parts.halve(outcome.task.label)]
 
-    with Pool(workers, stop=stop) as pool:
+    with Pool(workers, stop=stop, tunables=_TUNABLES) as pool:
         for outcome in pool.run(tasks(), retry):
             part: parts.Part = outcome.task.label
             sums.add(part, outcome.value)

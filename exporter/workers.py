@@ -82,11 +82,13 @@ class Pool:
     Args:
         count: how many at most.
         stop: when it is set, running tasks are killed and StoppedError is raised.
+        tunables: of glibc's memory allocation, in its own notation; elsewhere they do nothing.
     """
 
-    def __init__(self, count: int, *, stop: threading.Event | None = None) -> None:
+    def __init__(self, count: int, *, stop: threading.Event | None = None, tunables: str = "") -> None:
         self._count = max(1, count)
         self._stop = stop
+        self._tunables = tunables
         self._idle: list[subprocess.Popen[bytes]] = []
         self._busy: dict[int, _Worker] = {}
         self._selector = selectors.DefaultSelector()
@@ -144,7 +146,7 @@ class Pool:
                         yield outcome
 
     def _start(self, task: Task) -> None:
-        process = self._idle.pop() if self._idle else _spawn()
+        process = self._idle.pop() if self._idle else _spawn(self._tunables)
         assert process.stdin is not None  # noqa: S101 - for mypy
         assert process.stdout is not None  # noqa: S101
         worker = _Worker(process, task, time.monotonic())
@@ -187,15 +189,16 @@ class Pool:
         return Outcome(task, code="crash", error=f"its process ended with code {process.returncode}")
 
 
-def _spawn() -> subprocess.Popen[bytes]:
+def _spawn(tunables: str) -> subprocess.Popen[bytes]:
     home = str(Path(__file__).parents[1])
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")]))
+    tunables = ":".join(filter(None, [tunables, os.environ.get("GLIBC_TUNABLES", "")]))
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "exporter.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # errors come as answers; native libraries may write values of the data there
-        env={**os.environ, "PYTHONPATH": path, **_ENVIRONMENT},
+        env={**os.environ, "PYTHONPATH": path, **_ENVIRONMENT, "GLIBC_TUNABLES": tunables},
     )
 
 
