@@ -1,5 +1,6 @@
 """The asset `collected`: the files that a crawl retrieved. Starts a job."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -27,6 +28,20 @@ def collected(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Regi
     return perform(context, registry, Task.Type.COLLECT, _describe)
 
 
+def _link(log: str) -> dg.MetadataValue[Any]:
+    return dg.MetadataValue.url(log) if log.startswith(("http://", "https://")) else dg.MetadataValue.path(log)
+
+
+def _services(context: Mapping[str, Any]) -> dict[str, Any]:
+    """What the Kingfisher services said, if they were asked."""
+    found = {
+        "crawl": context.get("job_id"),
+        "Scrapyd": context.get("scrapyd"),
+        "collection": context.get("process_id"),
+    }
+    return found if context.get("process_id") else {}
+
+
 def _describe(done: Done) -> dg.MaterializeResult[Any]:
     context = done.job.context
     store = done.services.settings.files_store
@@ -40,7 +55,8 @@ def _describe(done: Done) -> dg.MaterializeResult[Any]:
             "error rate": round(float(context.get("collect_error_rate") or 0), 4),
             "spider": str(context.get("spider") or ""),
             "data version": str(context.get("data_version") or ""),
-            "crawl log": dg.MetadataValue.path(str(context.get("scrapy_log") or "")),
+            "crawl log": _link(str(context.get("scrapy_log") or "")),
+            **_services(context),
             "folder": dg.MetadataValue.path(str(store / str(context.get("directory") or ""))),
             "notes": notes_table(done, Task.Type.COLLECT),
         },

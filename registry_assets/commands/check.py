@@ -58,11 +58,17 @@ def run_checks() -> list[Outcome]:
         "EXPORTER_DIR": settings.exporter_dir,
         "file store": settings.files_store,
     }
+    where = (
+        "the Kingfisher services collect and process" if settings.kingfisher else "this machine collects and processes"
+    )
+    if settings.kingfisher and not settings.files_store.exists():
+        del folders["file store"]
     return [
-        Outcome("settings", "ok", f"REGISTRY_HOME is {settings.home}"),
+        Outcome("settings", "ok", f"REGISTRY_HOME is {settings.home}; {where}"),
         _outcome("database", lambda: _database(settings)),
         _outcome("settings bundles", lambda: _bundles(settings)),
         *(_outcome(name, lambda path=path: _folder(path)) for name, path in folders.items()),  # type: ignore[misc]
+        *_kingfisher(settings),
         _dagster(),
     ]
 
@@ -111,6 +117,53 @@ def _bundles(settings: Settings) -> str:
     if errors:
         raise ConfigurationError(" ".join(errors))
     return f"{len(bundles)}, with all their environment variables set"
+
+
+def _kingfisher(settings: Settings) -> list[Outcome]:
+    """Whether each of the Kingfisher services answers, if they are set up."""
+    services = settings.kingfisher
+    if services is None:
+        return []
+    from registry_resources.collect.scrapyd_check import check_scrapyd  # noqa: PLC0415 - not before it is needed
+    from registry_resources.process.kingfisher_check import check_api, check_database  # noqa: PLC0415
+
+    return [
+        *_file_store(settings),
+        _outcome("Scrapyd", lambda: check_scrapyd(services, _spiders(settings))),
+        _outcome("Kingfisher Process", lambda: check_api(services)),
+        _outcome("Kingfisher Process' database", lambda: check_database(services)),
+    ]
+
+
+def _file_store(settings: Settings) -> list[Outcome]:
+    """Crawls of Scrapyd make the file store, not the registry: if it isn't there, another one may be meant."""
+    if settings.files_store.exists():
+        return []
+    return [
+        Outcome(
+            "file store",
+            "warning",
+            f"{settings.files_store} is not there. If Kingfisher Collect has crawled already, set "
+            "KINGFISHER_COLLECT_FILES_STORE to the folder that is FILES_STORE where Scrapyd runs.",
+        )
+    ]
+
+
+def _spiders(settings: Settings) -> list[str]:
+    """The spiders of the publications that are due at times. None, if there is no database to tell."""
+    from sqlalchemy import select  # noqa: PLC0415 - not before it is needed
+
+    from registry_resources.database import Collection, Database  # noqa: PLC0415
+
+    database = Database(settings.database_url)
+    try:
+        database.check()
+        with database.session(read_only=True) as session:
+            return list(session.scalars(select(Collection.source_id).where(Collection.frozen.is_(False)).distinct()))
+    except ConfigurationError:
+        return []
+    finally:
+        database.dispose()
 
 
 def _folder(path: Path) -> str:
