@@ -1,58 +1,208 @@
-"""Publishing a job: its version becomes the one that readers see (JOB-16).
+"""Publishing a job: its version becomes the one that readers see (JOB-16), if its checks passed (I3).
 
-Does not belong here: how the pointer moves (`exporter.publish`).
+Belongs here: the decision by what was found, what is written down of it, and the order: the pointer last, then the
+commit. Does not belong here: what the checks find (`findings.py`), or how the pointer moves (`exporter.publish`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from exporter import publish
-from registry_assets.process_manager import exports, job_store
+from exporter.errors import BrokenExportError
+from registry_assets.process_manager import exports, findings, job_store
+from registry_assets.process_manager.rules.plausibility import Finding
 from registry_assets.process_manager.services import Services
-from registry_resources.database import JOB_TASKS_PLAN, Job
-from registry_resources.exceptions import UnexpectedError
+from registry_resources.database import JOB_TASKS_PLAN, Collection, Job, utcnow
+from registry_resources.exceptions import DataRegistryError, UnexpectedError
+from registry_resources.redaction import redact
 
 
-def publish_job(services: Services, job_id: int) -> publish.Pointer:
-    """Publish a job, or end it as failed with the reason. A job that had succeeded before stays so."""
+class BlockedError(DataRegistryError):
+    """A version is kept from being published by a check, until somebody accepts it. Its files stay.
+
+    Attributes:
+        findings: what the checks found.
+    """
+
+    def __init__(self, job: Job, found: list[Finding]) -> None:
+        """Say why, and what to do."""
+        self.findings = found
+        key, reason = job.collection.key, blocking_reason(found)
+        published = (
+            f"job {active}'s version stays published"
+            if (active := job.collection.active_job_id)
+            else ("nothing is published")
+        )
+        super().__init__(
+            f"{key}: job {job.id} is blocked, and {published}: {reason} If that is right, publish it with "
+            f"`registry accept {key} {job.id} --reason TEXT`; if not, mend the cause and refresh the publication."
+        )
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version that was published.
+
+    Attributes:
+        pointer: the pointer, as it is now.
+        findings: what the checks found.
+    """
+
+    pointer: publish.Pointer
+    findings: list[Finding]
+
+
+def publish_job(services: Services, job_id: int) -> Published:
+    """Publish a job, or end it as failed with the reason. A job that had succeeded before stays so.
+
+    Args:
+        services: what the job logic works with.
+        job_id: the job, whose tasks have all succeeded.
+
+    Raises:
+        BlockedError: if a check doesn't let it be published. The job says so (`Job.blocked`), and has failed.
+        UnexpectedError: if a task has not succeeded, or the export is not whole. The pointer has not moved.
+    """
     try:
         return _publish(services, job_id)
+    except BlockedError as e:
+        with services.database.session() as session:
+            block(session, job_id, e.findings)
+        raise
     except Exception as e:
         with services.database.session() as session:
             job_store.end_job(session, job_id, Job.Result.FAILED, f"publishing: {e}")
         raise
 
 
-def _publish(services: Services, job_id: int) -> publish.Pointer:
+def _publish(services: Services, job_id: int) -> Published:
     """Publish the job's latest revision, and make the job the publication's active one.
 
-    The database's changes are committed only once the pointer has moved. If the process dies between the two, the job
-    is still running, and publishing again changes nothing but the database.
+    The database's changes are committed only once the pointer has moved. If the process dies between the two,
+    publishing again changes nothing but the database; so does `mend`.
+    """
+    with services.database.session(read_only=True) as session:
+        job = session.get_one(Job, job_id)
+        _require_tasks(job)
+        found = findings.of_version(services, job)
+        held = findings.profile(exports.current(services, job), job)
+        blocked = blocking_reason(found)
+        if blocked and not job.is_accepted:
+            raise BlockedError(job, found)
+    with services.database.session() as session, exports.translated():
+        services.guard(session)
+        job = session.get_one(Job, job_id)
+        _require_tasks(job)
+        if job.blocked and not blocked:
+            job.blocked, job.accepted_at, job.accepted_by, job.accepted_reason = "", None, "", ""
+        _complete(job)
+        findings.remember(job.collection, job, held)
+        session.flush()
+        return Published(publish.publish(exports.current(services, job), job=job.id), found)
+
+
+def _require_tasks(job: Job) -> None:
+    missing = [task.type for task in job.tasks if not task.is_successful]
+    if missing or len(job.tasks) != len(JOB_TASKS_PLAN):
+        raise UnexpectedError(
+            f"{job.collection.key}: job {job.id} can't be published before {', '.join(missing)} has succeeded. "
+            f"Materialise what is missing, then `published`."
+        )
+
+
+def _complete(job: Job) -> None:
+    """Record that a job's version is the published one (JOB-16, CAT-11, CAT-13, CAT-14)."""
+    collection = job.collection
+    if not job.is_successful:
+        job.complete(Job.Result.SUCCEEDED)
+    collected = job.task(JOB_TASKS_PLAN[0]).end
+    collection.last_retrieved = collected.date() if collected else None
+    collection.active_job = job
+    if not collection.publication_policy and job.publication_policy:
+        collection.publication_policy = job.publication_policy
+
+
+def blocking_reason(found: list[Finding]) -> str:
+    """Why a version can't be published, or "" if it can."""
+    return " ".join(finding.sentence for finding in found if finding.blocks)
+
+
+def block(session: Session, job_id: int, found: list[Finding]) -> None:
+    """Record that a version is blocked: its job has failed, and its files are kept for somebody to judge."""
+    job = session.get_one(Job, job_id)
+    reason = redact(blocking_reason(found))
+    # An acceptance, if any, was of what was compiled before.
+    job.blocked, job.accepted_at, job.accepted_by, job.accepted_reason = reason, None, "", ""
+    job_store.end_job(session, job_id, Job.Result.FAILED, f"Blocked: {reason}")
+
+
+def accept(services: Services, key: str, job_id: int, *, by: str, reason: str) -> None:
+    """Record that somebody takes the responsibility for a blocked version, so that it can be published.
 
     Args:
         services: what the job logic works with.
-        job_id: the job, whose tasks have all succeeded.
-
-    Returns:
-        The pointer, as it is now.
+        key: the publication's key.
+        job_id: the job.
+        by: who.
+        reason: why.
 
     Raises:
-        UnexpectedError: if a task has not succeeded, or the export is not whole. The pointer has not moved.
+        UnexpectedError: if there is no such job, if it isn't blocked, or if a later version is published already.
     """
-    with services.database.session() as session, exports.translated():
-        job = session.get_one(Job, job_id)
-        collection = job.collection
-        missing = [task.type for task in job.tasks if not task.is_successful]
-        if missing:
+    with services.database.session() as session:
+        job = session.scalar(select(Job).join(Job.collection).where(Job.id == job_id, Collection.key == key))
+        if job is None:
+            raise UnexpectedError(f"{key}: it has no job {job_id}. `registry show {key}` lists its jobs.")
+        if not job.is_blocked:
+            why = f"{job.accepted_by} has accepted it already" if job.is_accepted else "it isn't blocked"
             raise UnexpectedError(
-                f"{collection.key}: job {job.id} can't be published before {', '.join(missing)} has succeeded. "
-                f"Materialise what is missing, then `published`."
+                f"{key}: job {job_id} can't be accepted, since {why}. `registry show {key}` tells how it ended."
             )
-        if not job.is_successful:
-            job.complete(Job.Result.SUCCEEDED)
-        collected = job.task(JOB_TASKS_PLAN[0]).end
-        collection.last_retrieved = collected.date() if collected else None
-        collection.active_job = job
-        if not collection.publication_policy and job.publication_policy:
-            collection.publication_policy = job.publication_policy
-        session.flush()
-        return publish.publish(exports.current(services, job), job=job.id)
+        active = job.collection.active_job_id
+        if active is not None and active > job_id:
+            raise UnexpectedError(
+                f"{key}: job {job_id} can't be accepted, since the later job {active} is published. "
+                "Nothing has to be done."
+            )
+        job.accepted_at, job.accepted_by, job.accepted_reason = utcnow(), redact(by), redact(reason)
+
+
+def mend(services: Services) -> list[str]:
+    """Finish in the database what a process that died has published: the pointer had moved, the commit was missing.
+
+    Returns:
+        What was mended, or can't be, a sentence each.
+    """
+    said = []
+    with services.database.session(read_only=True) as session:
+        rows = session.execute(select(Collection.key, Collection.active_job_id)).all()
+    for key, active in rows:
+        try:
+            pointer = publish.read_latest(services.settings.exporter_dir, key)
+        except BrokenExportError as e:
+            said.append(f"{key}: {e}.")
+            continue
+        if pointer and pointer.job != str(active) and pointer.job.isdigit() and _finish(services, key, pointer):
+            said.append(f"{key}: job {pointer.job} was published, and its process died before it could say so.")
+    return said
+
+
+def _finish(services: Services, key: str, pointer: publish.Pointer) -> bool:
+    with services.database.session() as session, exports.translated():
+        job = session.scalar(select(Job).join(Job.collection).where(Job.id == int(pointer.job), Collection.key == key))
+        current = publish.read_latest(services.settings.exporter_dir, key)
+        if job is None or current != pointer or any(not task.is_successful for task in job.tasks):
+            return False
+        if job.collection.active_job_id is not None and job.collection.active_job_id > job.id:
+            return False  # somebody has made a later job the active one: publishing that moves the pointer
+        target = exports.current(services, job)
+        if target.directory.name != pointer.directory:
+            return False
+        held = findings.profile(target, job)
+        _complete(job)
+        findings.remember(job.collection, job, held)
+        return True
