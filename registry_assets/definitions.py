@@ -19,6 +19,8 @@ from registry_assets.assets.published import published
 from registry_assets.assets.step import Registry
 from registry_assets.jobs import refresh
 from registry_assets.reporting import ReportingResource
+from registry_assets.schedules import JOBS as HOUSEKEEPING
+from registry_assets.schedules import SCHEDULES
 from registry_assets.sensors.catalogue_partitions import catalogue_partitions
 from registry_assets.sensors.out_of_date import out_of_date
 from registry_resources.dagster_resources import CollectResource, DatabaseResource, ProcessResource, SettingsResource
@@ -45,7 +47,8 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     }
     return dg.Definitions(
         assets=ASSETS,
-        jobs=[refresh],
+        jobs=[refresh, *HOUSEKEEPING],
+        schedules=SCHEDULES,
         sensors=[catalogue_partitions, out_of_date],
         resources={**resources, "registry": Registry(**resources)},
         executor=dg.in_process_executor,
