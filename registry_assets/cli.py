@@ -22,6 +22,7 @@ from registry_resources.redaction import redact
 COMMANDS: Mapping[str, str] = {
     "check": "registry_assets.commands.check:check",
     "dev": "registry_assets.commands.dev:dev",
+    "due": "registry_assets.commands.due:due",
     "export-catalogue": "registry_assets.commands.sync:export_catalogue",
     "freeze": "registry_assets.commands.freeze:freeze",
     "list": "registry_assets.commands.list:list_",

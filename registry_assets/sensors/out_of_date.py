@@ -25,7 +25,7 @@ JOB_TAG = "registry/job"
 
 PUBLICATION_TAG = "registry/publication"
 
-REQUESTS_PER_TICK = 25
+REQUESTS_PER_TICK = 10
 """How many runs one tick asks for. Dagster makes them one after the other, and other sensors wait meanwhile."""
 
 REASON_LENGTH = 1_000
