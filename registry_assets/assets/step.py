@@ -4,28 +4,36 @@ Does not belong here: what any one asset shows (its own module), or the job logi
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import dagster as dg
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import joinedload
 
 from registry_assets import metadata as md
+from registry_assets import runs
 from registry_assets.assets.export_view import ExportView
 from registry_assets.process_manager import exports, job_store
-from registry_assets.process_manager.driver import TaskFailedError, drive, wipe_unfinished
+from registry_assets.process_manager.driver import TaskFailedError, drive, heartbeat, uninterrupted, wipe_unfinished
+from registry_assets.process_manager.lease import Runs
+from registry_assets.process_manager.outage import through_outages
 from registry_assets.process_manager.services import Services
 from registry_assets.reporting import ReportingResource
 from registry_resources.dagster_resources import CollectResource, DatabaseResource, ProcessResource, SettingsResource
-from registry_resources.database import Job, Task, TaskNote
+from registry_resources.database import Database, Job, Task, TaskNote
 from registry_resources.database.choices import TaskType
-from registry_resources.exceptions import DataRegistryError
+from registry_resources.exceptions import ConfigurationError, DataRegistryError
 from registry_resources.redaction import redact
+from registry_resources.settings import Settings
 
 GROUP = "registry"
 NOTE_LENGTH = 400
 OWNERS = ["team:registry"]
+
+OPENING = 60.0
+"""For how many seconds a step waits for a database that can't be reached, before it says so."""
 
 T = TypeVar("T")
 
@@ -41,14 +49,33 @@ class Registry:
     reporting: ReportingResource
 
     @contextmanager
-    def services(self) -> Iterator[Services]:
-        """Open the database and the backends for one step."""
+    def services(self, *, patience: float = 0.0) -> Iterator[Services]:
+        """Open the database and the backends for one step, waiting for a database that can't be reached for now."""
         settings = self.settings.read()
-        database = self.database.open(settings)
+        database = self._open(settings, patience)
         try:
             yield Services(settings, database, self.collect.backend(settings), self.process.backend(settings))
         finally:
             database.dispose()
+
+    def _open(self, settings: Settings, patience: float) -> Database:
+        refusals: list[ConfigurationError] = []
+
+        def attempt() -> Database:
+            try:
+                return self.database.open(settings)
+            except ConfigurationError as e:
+                if not isinstance(e.__cause__, DBAPIError):
+                    raise
+                refusals.append(e)
+                raise e.__cause__ from e
+
+        try:
+            return through_outages(attempt, patience=patience)
+        except DBAPIError:
+            if refusals:
+                raise refusals[-1] from None
+            raise
 
 
 @dataclass(frozen=True)
@@ -86,18 +113,23 @@ def perform(
     """
     key = context.partition_key
     try:
-        with registry.services() as services:
-            found = job_store.find_job(services.database, key, stage, _identity(context), _runs(context))
-            job_id, reporter = found.job_id, registry.reporting.reporter(context.log)
-            if found.superseded:
-                wipe_unfinished(found.superseded, services, reporter)
-            if work:
-                work(services, job_id)
-            else:
-                with services.database.session(read_only=True) as session:
-                    task_id = session.get_one(Job, job_id).task(stage).id  # type: ignore[arg-type]
-                drive(task_id, services, reporter)
-            return describe(Done(_load(services, job_id), services))
+        with registry.services(patience=OPENING) as services:
+            found = through_outages(
+                lambda: job_store.find_job(services.database, key, stage, _identity(context), _runs(context))
+            )
+            with _holding(replace(services, lease=found.lease)) as holder:
+                job_id, reporter = found.job_id, registry.reporting.reporter(context.log)
+                if found.superseded:
+                    wipe_unfinished(found.superseded, services, reporter)
+                if work:
+                    # Broken off in the middle, the files would say one thing and the database another.
+                    with heartbeat(holder), uninterrupted():
+                        work(holder, job_id)
+                else:
+                    with services.database.session(read_only=True) as session:
+                        task_id = session.get_one(Job, job_id).task(stage).id  # type: ignore[arg-type]
+                    drive(task_id, holder, reporter)
+                return describe(Done(through_outages(lambda: _load(services, job_id)), holder))
     except (TaskFailedError, DataRegistryError) as e:
         message = redact(str(e))
         raise dg.Failure(
@@ -105,6 +137,17 @@ def perform(
             metadata={"publication": key, **_links(registry, context)},
             allow_retries=False,
         ) from None
+
+
+@contextmanager
+def _holding(services: Services) -> Iterator[Services]:
+    """Let others know, once the step has ended, that nobody is at work on the job until the run's next step."""
+    try:
+        yield services
+    finally:
+        if services.lease:
+            with suppress(Exception):  # lost, or the database is away: neither may hide how the step ended
+                services.lease.rest(services.database)
 
 
 def export_of(done: Done) -> ExportView:
@@ -167,17 +210,21 @@ def _identity(context: dg.AssetExecutionContext) -> job_store.RunIdentity:
     # The step's own selection is not the run's; and an empty one of the run means all of the job.
     selection = context.run.asset_selection
     collects = not selection or dg.AssetKey("collected") in selection
-    return job_store.RunIdentity(context.run.run_id, context.run.root_run_id or context.run.run_id, collects=collects)
+    return job_store.RunIdentity(
+        context.run.run_id, runs.root(context.run), collects=collects, planned=runs.planned_job(context.run)
+    )
 
 
-def _runs(context: dg.AssetExecutionContext) -> job_store.Runs:
+def _runs(context: dg.AssetExecutionContext) -> Runs:
+    instance = context.instance
+
     def alive(run_id: str) -> bool:
-        run = context.instance.get_run_by_id(run_id)
-        return run is not None and not run.is_finished
+        return runs.goes_on(instance, run_id, without=context.run.run_id)
 
     def bury(run_id: str, reason: str) -> None:
         # Dagster itself does not notice that a worker is gone.
-        if run := context.instance.get_run_by_id(run_id):
-            context.instance.report_run_failed(run, f"{reason}.")
+        run = instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            runs.end_dead(instance, run, reason, retries=0)
 
-    return job_store.Runs(alive, bury)
+    return Runs(alive, bury)

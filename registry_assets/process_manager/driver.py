@@ -13,11 +13,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
 from registry_assets.process_manager import job_store
+from registry_assets.process_manager.lease import LeaseLostError
+from registry_assets.process_manager.outage import through_outages
 from registry_assets.process_manager.progress import Reporter, ThrottledLog
 from registry_assets.process_manager.services import Services
 from registry_assets.process_manager.util import TaskManager, get_task_manager
 from registry_resources.database import Job, Task, utcnow
+from registry_resources.database.choices import JobResult
 from registry_resources.exceptions import RecoverableError
 from registry_resources.redaction import redact
 
@@ -58,39 +64,42 @@ def drive(task_id: int, services: Services, reporter: Reporter, pace: Pace | Non
     Raises:
         TaskFailedError: if it failed, with the reason. The job has ended as failed.
         LockFileError: if another job of the publication is in the way. Nothing has changed.
+        LeaseLostError: if this process was given up meanwhile, and the job freed. It has written nothing since.
         BaseException: whatever interrupted it, such as a terminated run. The job has ended as cancelled.
     """
     with services.database.session() as session:
-        resumed = job_store.begin_task(session, task_id)
+        resumed = job_store.begin_task(session, task_id, services.lease)
         task = job_store.load_task(session, task_id)
     if resumed:
         reporter.info(f"Taking up {task.type} of job {task.job.id} again: its last attempt never ended")
     manager: TaskManager | None = None
     try:
-        with _heartbeat(services, task_id):
+        with heartbeat(services, task_id) as lost:
             manager = get_task_manager(task, services, resume=resumed)
-            reason = _attend(manager, services, reporter, pace or Pace(*manager.poll))
+            reason = _attend(manager, services, reporter, pace or Pace(*manager.poll), lost)
         for warning in manager.warnings:
             reporter.warning(warning)
+    except LeaseLostError:
+        # Whoever has the job now goes on with what was begun: nothing of it is ended or deleted here.
+        if manager is not None:
+            manager.abandon()
+        raise
     except Exception as e:
-        _cancel(manager, reporter)
+        _cancel(manager, services, reporter)
         reason = redact(str(e)) or type(e).__name__
         _record_failure(services, task, reason)
         raise TaskFailedError(_sentence(task, reason)) from e
     except BaseException:
         # The run was terminated (or Ctrl-C pressed): that is how a job is cancelled.
-        with _uninterrupted():
+        with uninterrupted(), contextlib.suppress(LeaseLostError):
             reporter.warning(f"Cancelling {task.type} of job {task.job.id}")
-            _cancel(manager, reporter)
-            with services.database.session() as session:
-                job_store.end_task(session, task_id, Task.Result.FAILED, "Cancelled")
-                job_store.end_job(session, task.job.id, Job.Result.CANCELLED, f"Cancelled during {task.type}")
+            _cancel(manager, services, reporter)
+            _record_end(services, task, Job.Result.CANCELLED, "Cancelled", f"Cancelled during {task.type}")
         raise
     if reason:
         _record_failure(services, task, reason)
         raise TaskFailedError(_sentence(task, reason))
-    with services.database.session() as session:
-        job_store.end_task(session, task_id, Task.Result.OK)
+    _record(services, lambda session: job_store.end_task(session, task_id, Task.Result.OK))
     progress = manager.progress()
     reporter.progress(progress)
     reporter.info(f"{progress.task} of job {task.job.id} succeeded{f': {said}' if (said := progress.message) else ''}")
@@ -100,14 +109,20 @@ def _sentence(task: Task, reason: str) -> str:
     return f"{task.job.collection.key}: {task.type} of job {task.job.id} failed: {reason}"
 
 
-def _attend(manager: TaskManager, services: Services, reporter: Reporter, pace: Pace) -> str | None:
+def _attend(
+    manager: TaskManager, services: Services, reporter: Reporter, pace: Pace, lost: threading.Event
+) -> str | None:
     """Start the task and poll it until it is completed. Returns the reason if it failed."""
     log = ThrottledLog()
     allowed, setting = services.settings.deadline(manager.task.type)
-    deadline = time.monotonic() + allowed
+    # From when the task began, however often it was taken up again (I4).
+    spent = (utcnow() - (manager.task.start or utcnow())).total_seconds() if manager.resume else 0.0
+    deadline = time.monotonic() + allowed - spent
     started = False
     for interval in pace.intervals():
         try:
+            if not started or lost.is_set():
+                _make_sure_of_the_lease(services)
             if not started:
                 manager.run()
                 started = True
@@ -125,32 +140,62 @@ def _attend(manager: TaskManager, services: Services, reporter: Reporter, pace: 
             _store_hindrance(services, manager.task.id, message)
             if log.admits(message, time.monotonic()):
                 reporter.warning(f"{message} (trying again)")
+        except DBAPIError as e:
+            # Whether the database is there again is asked here, before the task is asked again.
+            through_outages(lambda: _make_sure_of_the_lease(services), e)
         if time.monotonic() > deadline:
             with services.database.session(read_only=True) as session:
                 last = job_store.load_task(session, manager.task.id).note or manager.progress().message
-            _cancel(manager, reporter)
+            _cancel(manager, services, reporter)
             return f"It took longer than {allowed / 3600:g} hours ({setting}){f': {last}' if last else ''}"
         pace.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311 (so that many tasks don't poll in step)
     raise AssertionError("unreachable")
 
 
-def _store_hindrance(services: Services, task_id: int, note: str) -> None:
+def _make_sure_of_the_lease(services: Services) -> None:
     with services.database.session() as session:
-        job_store.store_hindrance(session, task_id, note)
+        services.guard(session)
+
+
+def _record(services: Services, write: Callable[[Session], object]) -> None:
+    """Write to the job's rows in one transaction, which the lease guards, and wait for a database that is away."""
+
+    def attempt() -> None:
+        with services.database.session() as session:
+            services.guard(session)
+            write(session)
+
+    through_outages(attempt)
+
+
+def _store_hindrance(services: Services, task_id: int, note: str) -> None:
+    _record(services, lambda session: job_store.store_hindrance(session, task_id, note))
 
 
 def _record_failure(services: Services, task: Task, reason: str) -> None:
-    with services.database.session() as session:
+    _record_end(services, task, Job.Result.FAILED, reason, f"{task.type}: {reason}")
+
+
+def _record_end(services: Services, task: Task, result: JobResult, reason: str, note: str) -> None:
+    def write(session: Session) -> None:
         job_store.end_task(session, task.id, Task.Result.FAILED, reason)
-        job_store.end_job(session, task.job.id, Job.Result.FAILED, f"{task.type}: {reason}")
+        job_store.end_job(session, task.job.id, result, note)
+
+    _record(services, write)
 
 
-def _cancel(manager: TaskManager | None, reporter: Reporter) -> None:
-    if manager is not None:
-        try:
-            manager.cancel()
-        except Exception as e:  # noqa: BLE001 (the job must be recorded as ended whatever happens here)
-            reporter.warning(f"Could not tidy up after {manager.task.type}: {redact(str(e))}")
+def _cancel(manager: TaskManager | None, services: Services, reporter: Reporter) -> None:
+    """End the task's work, and remove what is half done: unless another has the job now, who goes on with it."""
+    if manager is None:
+        return
+    try:
+        through_outages(lambda: _make_sure_of_the_lease(services))
+        manager.cancel()
+    except LeaseLostError:
+        manager.abandon()
+        raise
+    except Exception as e:  # noqa: BLE001 (the job must be recorded as ended whatever happens here)
+        reporter.warning(f"Could not tidy up after {manager.task.type}: {redact(str(e))}")
 
 
 def wipe_unfinished(job_id: int, services: Services, reporter: Reporter) -> None:
@@ -167,8 +212,11 @@ def wipe_unfinished(job_id: int, services: Services, reporter: Reporter) -> None
 
 
 @contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let no second Ctrl-C break off what the first one has begun. Signals only reach the main thread."""
+def uninterrupted() -> Iterator[None]:
+    """Let no signal break off the block, as no second Ctrl-C what the first one has begun.
+
+    Signals only reach the main thread.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -181,19 +229,35 @@ def _uninterrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _heartbeat(services: Services, task_id: int) -> Iterator[None]:
-    """Beat the task's heartbeat from a thread of its own: a long C call must not stop it."""
-    stop = threading.Event()
+def heartbeat(services: Services, task_id: int | None = None) -> Iterator[threading.Event]:
+    """Give signs of life from a thread of its own, as a long C call must not stop them.
+
+    Args:
+        services: with the lease, if there is one.
+        task_id: the task that is worked on, if it is one.
+
+    Yields:
+        An event, which is set once the lease is lost.
+    """
+    stop, lost = threading.Event(), threading.Event()
 
     def beat() -> None:
-        while not stop.wait(HEARTBEAT):
-            with contextlib.suppress(Exception), services.database.session() as session:
-                session.get_one(Task, task_id).heartbeat = utcnow()
+        while not stop.wait(HEARTBEAT) and not lost.is_set():
+            try:
+                if services.lease:
+                    services.lease.beat(services.database, task_id)
+                elif task_id:
+                    with services.database.session() as session:
+                        session.get_one(Task, task_id).heartbeat = utcnow()
+            except LeaseLostError:
+                lost.set()
+            except Exception:  # noqa: BLE001, S112 (such as a database that is away: the next beat may get through)
+                continue
 
     thread = threading.Thread(target=beat, name=f"heartbeat-{task_id}", daemon=True)
     thread.start()
     try:
-        yield
+        yield lost
     finally:
         stop.set()
         thread.join()

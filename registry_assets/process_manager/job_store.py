@@ -6,14 +6,14 @@ Does not belong here: when to write them (`driver.py`), or anything of Dagster.
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from registry_assets.process_manager import holding, worker
+from registry_assets.process_manager import holding, lease, worker
+from registry_assets.process_manager.lease import Lease, Runs
 from registry_resources.database import (
     JOB_TASKS_PLAN,
     Collection,
@@ -28,10 +28,6 @@ from registry_resources.database.choices import JobResult, TaskResult, TaskType
 from registry_resources.exceptions import ConfigurationError, LockFileError, UnexpectedError
 from registry_resources.redaction import redact
 
-GIVEN_UP_AFTER = datetime.timedelta(minutes=2)
-"""A job that has given no sign of life for so long is taken for dead: its tasks beat every 15 seconds."""
-
-
 BEFORE: Mapping[TaskType, tuple[TaskType, ...]] = {
     kind: tuple(
         earlier
@@ -45,19 +41,6 @@ BEFORE: Mapping[TaskType, tuple[TaskType, ...]] = {
 
 
 @dataclass(frozen=True)
-class Runs:
-    """What is known elsewhere of runs.
-
-    Attributes:
-        alive: tells, of a run's id, whether that run is said to go on.
-        bury: records, of a run's id, that its process is gone, and why that is believed.
-    """
-
-    alive: Callable[[str], bool]
-    bury: Callable[[str, str], None]
-
-
-@dataclass(frozen=True)
 class RunIdentity:
     """The run that asks for a job.
 
@@ -65,11 +48,13 @@ class RunIdentity:
         run_id: the run's id.
         root_run_id: the id of the run that it retries, or its own.
         collects: whether the run selects `collected`, so that it may start a job.
+        planned: the id of the planned job that it was asked for, or None.
     """
 
     run_id: str
     root_run_id: str
     collects: bool
+    planned: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,18 +63,20 @@ class Found:
 
     Attributes:
         job_id: its id.
+        lease: the right to write to it, which this process has now.
         superseded: the id of the job that was given up for it, whose unfinished work is to be wiped; or None.
     """
 
     job_id: int
+    lease: Lease
     superseded: int | None = None
 
 
 def find_job(database: Database, key: str, stage: TaskType | None, run: RunIdentity, runs: Runs) -> Found:
-    """Return the job that a run's step works on.
+    """Return the job that a run's step works on, with the lease on it.
 
-    That is the job of this run, or of the run it retries; else, if the run collects, a new job; else the latest job
-    whose earlier tasks succeeded.
+    That is the job of this run, or of the run it retries, or the planned one that it was asked for; else, if the run
+    collects, a new job; else the latest job whose earlier tasks succeeded.
 
     Args:
         database: the registry's database.
@@ -100,7 +87,7 @@ def find_job(database: Database, key: str, stage: TaskType | None, run: RunIdent
 
     Raises:
         ConfigurationError: if the catalogue has no such publication.
-        LockFileError: if the run would start a job while another run works on one of this publication.
+        LockFileError: if another run works on a job of this publication, or has the job that this one was asked for.
         UnexpectedError: if no job has come far enough.
     """
     with database.session() as session:
@@ -109,12 +96,15 @@ def find_job(database: Database, key: str, stage: TaskType | None, run: RunIdent
             raise ConfigurationError(
                 f"{key}: the catalogue has no such publication. Add it to the catalogue file and run `registry sync`."
             )
-        job = _job_of_run(session, collection, stage, run)
+        # Whoever else looks for a job of this publication waits here. (On SQLite, writers wait for each other anyway.)
+        session.execute(select(Collection.id).where(Collection.id == collection.id).with_for_update())
+        superseded = None
+        job = _job_of_run(session, collection, stage, run) or _planned_job(session, collection, stage, run)
         if job is None and run.collects and stage == JOB_TASKS_PLAN[0]:
-            return _start_job(session, collection, run, runs)
+            job, superseded = _start_job(session, collection, run, runs)
         if job is None:
             job = _latest_eligible(session, collection, stage)
-        return Found(job.id)
+        return Found(job.id, lease.take(session, collection, job, run.run_id, runs), superseded)
 
 
 def _job_of_run(session: Session, collection: Collection, stage: TaskType | None, run: RunIdentity) -> Job | None:
@@ -128,22 +118,44 @@ def _job_of_run(session: Session, collection: Collection, stage: TaskType | None
     return None
 
 
-def _start_job(session: Session, collection: Collection, run: RunIdentity, runs: Runs) -> Found:
+def _planned_job(session: Session, collection: Collection, stage: TaskType | None, run: RunIdentity) -> Job | None:
+    """Return the planned job that the run was asked for, and note that it is the run's now.
+
+    Raises:
+        LockFileError: if another run has it, or it has ended.
+    """
+    job = session.get(Job, run.planned) if run.planned is not None and stage == JOB_TASKS_PLAN[0] else None
+    if job is None or job.collection_id != collection.id or job.run_id in {run.run_id, run.root_run_id}:
+        return None
+    if job.run_id is not None or job.status != Job.Status.PLANNED:
+        raise LockFileError(
+            f"{collection.key}: job {job.id}, which this run was asked for, "
+            f"{f'is that of run {job.run_id}' if job.run_id else f'has ended ({job.note})'}. Nothing was done. "
+            f"Materialise `collected` in a new run to refresh the publication all the same."
+        )
+    job.run_id = run.root_run_id
+    return job
+
+
+def _start_job(session: Session, collection: Collection, run: RunIdentity, runs: Runs) -> tuple[Job, int | None]:
+    """Return a new job, or one that is planned and has no run; and the id of the job that was given up for it."""
+    taken = session.scalar(select(Job.id).where(Job.run_id == run.root_run_id)) is not None
+    run_id = run.run_id if taken else run.root_run_id
     open_job = session.scalar(
         select(Job).where(Job.collection_id == collection.id, Job.status != Job.Status.COMPLETED)
     )
     if open_job is not None:
+        if open_job.status == Job.Status.PLANNED and open_job.run_id is None:
+            open_job.run_id = run_id
+            return open_job, None
         reason = _why_over(collection, open_job, runs)
-        for task in open_job.tasks:
-            if task.status == Task.Status.RUNNING:
-                task.complete(Task.Result.FAILED, reason)
-        open_job.complete(Job.Result.CANCELLED, reason)
+        end_unfinished(open_job, Job.Result.CANCELLED, reason)
+        lease.withdraw(session, open_job.id)
         session.flush()
-    taken = session.scalar(select(Job.id).where(Job.run_id == run.root_run_id)) is not None
-    job = Job.plan(collection, run_id=run.run_id if taken else run.root_run_id)
+    job = Job.plan(collection, run_id=run_id)
     session.add(job)
     session.flush()
-    return Found(job.id, open_job.id if open_job else None)
+    return job, open_job.id if open_job else None
 
 
 def _why_over(collection: Collection, job: Job, runs: Runs) -> str:
@@ -152,29 +164,37 @@ def _why_over(collection: Collection, job: Job, runs: Runs) -> str:
     Raises:
         LockFileError: if it is not.
     """
-    working = next((task for task in job.tasks if task.status == Task.Status.RUNNING), None)
-    if working is None and not (job.run_id and runs.alive(job.run_id)):
+    alive = bool(job.run_id) and runs.alive(str(job.run_id))
+    holder = job.context.get(lease.WORKER)
+    working = any(task.status == Task.Status.RUNNING for task in job.tasks) or (holder and not holder.get("idle"))
+    if not working and not alive:
         return "Superseded: a new job was started after its run had ended"
-    last = last_sign_of_life(job)
-    gone = worker.is_gone(job.context.get("worker"))
-    if not gone and (gone is False or utcnow() - last < GIVEN_UP_AFTER):
+    if job.status == Job.Status.PLANNED:
+        raise LockFileError(
+            f"{collection.key}: job {job.id} is planned already, and its run {job.run_id} is to begin. Wait "
+            f"for it, or terminate that run, then start again."
+        )
+    last = lease.last_sign_of_life(job)
+    gone = worker.is_gone(holder)
+    if not gone and (gone is False or utcnow() - last < lease.GIVEN_UP_AFTER):
         raise LockFileError(
             f"{collection.key}: job {job.id} is running (run {job.run_id}, last sign of life {last:%H:%M:%S} UTC). "
             f"Wait until it ends, or terminate that run. If its process was killed, it is given up "
-            f"{GIVEN_UP_AFTER.seconds // 60} minutes after that; then start again."
+            f"{lease.GIVEN_UP_AFTER.seconds // 60} minutes after that; then start again."
         )
     reason = f"Its process is gone: it gave no sign of life since {last:%Y-%m-%d %H:%M:%S} UTC"
-    if job.run_id and runs.alive(job.run_id):
-        runs.bury(job.run_id, reason)
+    if alive:
+        runs.bury(str((holder or {}).get("run") or job.run_id), reason)
     return reason
 
 
-def last_sign_of_life(job: Job) -> datetime.datetime:
-    """When anything last happened to an incomplete job."""
-    times = [job.created, job.start]
+def end_unfinished(job: Job, result: JobResult, reason: str) -> None:
+    """End a job that nobody works on any more, with the tasks that it was at. One that had succeeded stays so."""
     for task in job.tasks:
-        times += [task.start, task.end, task.heartbeat]
-    return max(time for time in times if time is not None)
+        if task.status == Task.Status.RUNNING:
+            task.complete(Task.Result.FAILED, redact(reason))
+    if not job.is_complete:
+        job.complete(result, redact(reason))
 
 
 def _latest_eligible(session: Session, collection: Collection, stage: TaskType | None) -> Job:
@@ -206,22 +226,29 @@ def load_task(session: Session, task_id: int) -> Task:
     return session.scalars(statement).unique().one()
 
 
-def begin_task(session: Session, task_id: int) -> bool:
+def begin_task(session: Session, task_id: int, held: Lease | None = None) -> bool:
     """Record that a task starts (JOB-09), or that a new attempt goes on with one that never ended.
 
     A job that had failed or was cancelled is taken up again; one that had succeeded stays so, whatever comes of this,
     as its version is published. Of other jobs, later tasks are planned again: what they made came from what is now
     replaced.
 
+    Args:
+        session: a writing session.
+        task_id: the task.
+        held: the lease on its job, or None to begin without one, as another process's.
+
     Returns:
         Whether it goes on.
 
     Raises:
-        LockFileError: if another job of the publication is incomplete, so that this one can't be taken up again, if
-            another process works on the task, or if the job is being cleaned up.
+        LockFileError: if the lease is lost, if another job of the publication is incomplete, so that this one can't be
+            taken up again, if another process works on the task, or if the job is being cleaned up.
     """
     if job_id := session.scalar(select(Task.job_id).where(Task.id == task_id)):
         holding.refuse_if_held(session, job_id)
+    if held:
+        held.check(session)
     task = load_task(session, task_id)
     job = task.job
     resumed = task.status == Task.Status.RUNNING
@@ -230,7 +257,8 @@ def begin_task(session: Session, task_id: int) -> bool:
             f"{job.collection.key}: another run works on {task.type} of job {job.id} already. Wait until it ends, or "
             f"terminate that run, then start again."
         )
-    job.context["worker"] = worker.identity()
+    if held is None:
+        job.context[lease.WORKER] = worker.identity()
     job.archived = False  # there will be temporary data again
     start = task.start if resumed else None
     task.initiate(start)

@@ -14,11 +14,12 @@ from typing import Any, ClassVar, TypeVar
 import requests
 from sqlalchemy import delete
 
+from registry_assets.process_manager import holding
 from registry_assets.process_manager.progress import Progress
 from registry_assets.process_manager.services import Services
 from registry_resources.database import Collection, Job, Task, TaskNote
 from registry_resources.database.choices import TaskStatus
-from registry_resources.exceptions import RecoverableError
+from registry_resources.exceptions import RecoverableError, UnexpectedError
 from registry_resources.process.backend import Note, ProcessJob
 from registry_resources.redaction import redact, safe_url
 
@@ -107,6 +108,9 @@ class TaskManager(ABC):
     def cancel(self) -> None:  # noqa: B027 (a task with no work of its own has nothing to end)
         """End the task's work now, and remove what is only half done. Returns when it has ended."""
 
+    def abandon(self) -> None:  # noqa: B027 (a task whose work goes on without this process has nothing to stop)
+        """Stop what only this process does, as it was given up. Delete nothing: another goes on with it."""
+
     def progress(self) -> Progress:
         """How far the task is, as of the last `get_status`."""
         return Progress(self.key, self.task.type, "")
@@ -134,9 +138,17 @@ class TaskManager(ABC):
         return response
 
     def update_job(self, change: Callable[[Job], None]) -> None:
-        """Change the job's context or metadata, in the database and in hand."""
+        """Change the job's context or metadata, in the database and in hand.
+
+        Raises:
+            LeaseLostError: if another process has the job now. Nothing has changed.
+        """
         with self.services.database.session() as session:
-            job = session.get_one(Job, self.job.id)
+            # Locked, as others write to the context too, and what they wrote must not be lost.
+            job = holding.lock(session, self.job.id)
+            self.services.guard(session)
+            if job is None:
+                raise UnexpectedError(f"{self.key}: job {self.job.id} is gone from the database.")
             change(job)
         change(self.job)
 
@@ -147,6 +159,7 @@ class TaskManager(ABC):
     def replace_notes(self, notes: Iterable[Note]) -> None:
         """Write the task's notes instead of those it had, so that a repeated task repeats none (COL-14, PRO-08)."""
         with self.services.database.session() as session:
+            self.services.guard(session)
             session.execute(delete(TaskNote).where(TaskNote.task_id == self.task.id))
             session.add_all(
                 TaskNote(task_id=self.task.id, level=note.level, note=redact(note.note), data=dict(note.data))

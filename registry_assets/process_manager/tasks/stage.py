@@ -65,6 +65,10 @@ class StageTask(TaskManager):
         total = (self.job.context.get("process_counts") or {}).get("compiled_releases")
         return Progress(self.key, self.task.type, f"{done:,} releases, {size / 1e6:,.1f} MB", done, total)
 
+    def abandon(self) -> None:
+        """Kill the stage: another process does it now."""
+        self.cancel()
+
     def cancel(self) -> None:
         """Kill the stage with its workers. What it had written under temporary names goes at the next try."""
         if self._child:

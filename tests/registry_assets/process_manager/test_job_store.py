@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import datetime
-import socket
 import subprocess
 from collections.abc import Iterator
 
-import psutil
 import pytest
 from sqlalchemy import update
 
+from registry_assets.process_manager import worker
 from registry_assets.process_manager.job_store import (
     Found,
     RunIdentity,
-    Runs,
     begin_task,
     end_job,
     end_task,
     find_job,
 )
+from registry_assets.process_manager.lease import Runs
 from registry_resources.database import Database, Job, Task, utcnow
 from registry_resources.exceptions import ConfigurationError, LockFileError, UnexpectedError
 
@@ -51,16 +50,11 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 def worked_on_by(database: Database, job_id: int, process: subprocess.Popen[bytes]) -> int:
     """Let a process work on the job's second task. Returns the task's id."""
-    identity = {
-        "host": socket.gethostname(),
-        "pid": process.pid,
-        "started": psutil.Process(process.pid).create_time(),
-    }
     with database.session() as session:
         job = session.get_one(Job, job_id)
         task_id = job.task(Task.Type.PROCESS).id
         begin_task(session, task_id)
-        job.context["worker"] = identity
+        job.context["worker"] = worker.identity(process.pid)
     return task_id
 
 

@@ -1,0 +1,98 @@
+"""What Dagster knows of runs: which go on, which are to be retried, and how one is ended whose process is gone.
+
+Does not belong here: jobs (`process_manager`), or when a run is taken for dead (`process_manager.recovery`).
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+
+import dagster as dg
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, MAX_RETRIES_TAG, WILL_RETRY_TAG
+
+from registry_assets.partitions import IN_FLIGHT
+
+JOB_TAG = "registry/job"
+"""The tag of a run that says for which planned job it was asked."""
+
+RETRY_DUE_WITHIN = datetime.timedelta(minutes=10)
+"""Dagster makes the retry of a run within seconds of its end. If there is none after so long, none comes."""
+
+
+def root(run: DagsterRun) -> str:
+    """The id of the run that a run retries, or its own."""
+    return run.root_run_id or run.run_id
+
+
+def planned_job(run: DagsterRun) -> int | None:
+    """The id of the planned job that a run was asked for, or None."""
+    value = run.tags.get(JOB_TAG, "")
+    return int(value) if value.isdecimal() else None
+
+
+def families(instance: DagsterInstance, run_ids: Iterable[str]) -> Mapping[str, Sequence[DagsterRun]]:
+    """Give the runs of these ids, each with all runs that retry it or that it retries, oldest first."""
+    wanted = set(run_ids)
+    if not wanted:
+        return {}
+    named = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=list(wanted)))}
+    roots = {root(run) for run in named.values()} | wanted
+    found = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=list(roots)))}
+    retries = instance.get_runs(dg.RunsFilter(tags={"dagster/root_run_id": list(roots)}))
+    found |= {run.run_id: run for run in reversed(retries)}
+    by_root: dict[str, list[DagsterRun]] = {}
+    for run in found.values():
+        by_root.setdefault(root(run), []).append(run)
+    return {run_id: by_root.get(root(named[run_id]) if run_id in named else run_id, []) for run_id in wanted}
+
+
+def is_in_flight(run: DagsterRun) -> bool:
+    """Whether a run is queued or said to go on."""
+    return run.status in IN_FLIGHT
+
+
+def retry_is_coming(instance: DagsterInstance, run: DagsterRun) -> bool:
+    """Whether Dagster is about to make the retry of a run that failed."""
+    if run.tags.get(WILL_RETRY_TAG) != "true" or run.tags.get(AUTO_RETRY_RUN_ID_TAG):
+        return False
+    record = instance.get_run_record_by_id(run.run_id)
+    ended = datetime.datetime.fromtimestamp(record.end_time, datetime.UTC) if record and record.end_time else None
+    return ended is not None and datetime.datetime.now(datetime.UTC) - ended < RETRY_DUE_WITHIN
+
+
+def goes_on(instance: DagsterInstance, run_id: str, *, without: str | None = None) -> bool:
+    """Whether a run, or one that retries it, is in flight or about to be.
+
+    Args:
+        instance: Dagster's instance.
+        run_id: the run.
+        without: a run that does not count, as it is the one that asks.
+    """
+    family = families(instance, [run_id]).get(run_id, [])
+    return any(is_in_flight(run) or retry_is_coming(instance, run) for run in family if run.run_id != without)
+
+
+def end_dead(instance: DagsterInstance, run: DagsterRun, reason: str, retries: int) -> bool:
+    """Record that a run's process is gone: as cancelled if it was being cancelled, else as failed.
+
+    Args:
+        instance: Dagster's instance.
+        run: the run.
+        reason: why it is believed to be dead.
+        retries: how often the run may be retried in all. Dagster does that, from the step that had not ended, and
+            under the same root run. A run from the command line can't be retried.
+
+    Returns:
+        Whether Dagster retries it.
+    """
+    if run.status == DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, f"{reason}. It was being cancelled.")
+        return False
+    # The tag counts whatever the instance's settings are.
+    instance.add_run_tags(run.run_id, {MAX_RETRIES_TAG: str(retries if run.remote_job_origin else 0)})
+    tagged = instance.get_run_by_id(run.run_id)
+    instance.report_run_failed(tagged or run, f"{reason}.")
+    ended = instance.get_run_by_id(run.run_id)
+    return ended is not None and ended.tags.get(WILL_RETRY_TAG) == "true"
