@@ -71,10 +71,12 @@ def publish_job(services: Services, job_id: int) -> Published:
         return _publish(services, job_id)
     except BlockedError as e:
         with services.database.session() as session:
+            services.guard(session)
             block(session, job_id, e.findings)
         raise
     except Exception as e:
         with services.database.session() as session:
+            services.guard(session)  # one that was given up doesn't end what another goes on with
             job_store.end_job(session, job_id, Job.Result.FAILED, f"publishing: {e}")
         raise
 
