@@ -17,6 +17,7 @@ from registry_resources.process.local import LocalProcess
 from registry_resources.process.merging import read_part
 from registry_resources.process.pipeline import Pipeline
 from registry_resources.settings import Settings
+from tests.support.kingfisher import Kingfisher, kingfisher_on, prepare
 
 TODAY = datetime.date(2026, 1, 31)
 
@@ -151,3 +152,17 @@ def bench_factory(tmp_path: Path) -> Iterator[Callable[[int], Bench]]:
     yield make
     for bench in made:
         bench.backend.cancel(bench.job)
+
+
+@pytest.fixture(scope="session")
+def kingfisher_server(postgresql: str) -> str:
+    """A PostgreSQL server with Kingfisher Process' tables."""
+    prepare(postgresql)
+    return postgresql
+
+
+@pytest.fixture
+def kingfisher(kingfisher_server: str, tmp_path: Path) -> Iterator[Kingfisher]:
+    """A stand-in Kingfisher Process without collections, and the backend that asks it."""
+    with kingfisher_on(kingfisher_server, tmp_path / "home") as bench:
+        yield bench
