@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ import pytest
 from registry_resources.collect.backend import CrawlProgress, CrawlRequest, CrawlState
 from registry_resources.collect.crawls import CrawlFolder
 from registry_resources.collect.scrapy import ScrapyBackend
+from registry_resources.collect.scrapyd import ScrapydBackend
 from registry_resources.settings import Settings
+from tests.services.scripted_scrapyd import ScriptedScrapyd
+from tests.support.scrapyd import make, settings_for
 
 _PATH = Path(__file__).parents[2] / "services" / "publisher.py"
 _SPEC = importlib.util.spec_from_file_location("publisher_service", _PATH)
@@ -95,3 +99,22 @@ def crawls(tmp_path):
     yield made
     for crawl in made.ids:
         made.backend.cancel(crawl)
+
+
+@pytest.fixture
+def scrapyd() -> Iterator[ScriptedScrapyd]:
+    """A Scrapyd that answers as it is told to."""
+    with ScriptedScrapyd() as server:
+        yield server
+
+
+@pytest.fixture
+def kingfisher(tmp_path: Path, scrapyd: ScriptedScrapyd) -> Settings:
+    """Settings of the Kingfisher services, with that Scrapyd."""
+    return settings_for(tmp_path, scrapyd.url)
+
+
+@pytest.fixture
+def remote(kingfisher: Settings) -> ScrapydBackend:
+    """The backend of that Scrapyd."""
+    return make(kingfisher)
