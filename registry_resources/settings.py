@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import getaddresses
 from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from registry_resources.exceptions import ConfigurationError
 
@@ -21,6 +23,12 @@ KINGFISHER_VARIABLES = (
     "KINGFISHER_PROCESS_DATABASE_URL",
 )
 """All of them are needed, once any but the file store is set: that one serves the local backend too."""
+
+MAIL_VARIABLES = ("REGISTRY_SMTP_URL", "REGISTRY_MAIL_FROM", "REGISTRY_MAIL_TO")
+"""All of them are needed, once any is set."""
+
+SMTP_SCHEMES = {"smtp": 25, "smtps": 465}
+"""With the port that is used if the URL names none."""
 
 TASK_TYPES = ("collect", "process", "exporter", "coverage", "flattener")
 
@@ -42,6 +50,30 @@ class KingfisherSettings:
     process_url: str = field(repr=False)
     process_database_url: str = field(repr=False)
     page_size: int = 10_000
+
+
+@dataclass(frozen=True)
+class MailSettings:
+    """How notifications are sent by e-mail (`REGISTRY_SMTP_URL`, `REGISTRY_MAIL_FROM`, `REGISTRY_MAIL_TO`).
+
+    Attributes:
+        host: the mail server.
+        port: its port.
+        security: `tls` from the first byte (`smtps://`), `starttls` before anything is said (`smtp://…?starttls`), or
+            "" for none.
+        user: who signs in, or "" for nobody.
+        password: with what.
+        sender: the address that messages are from.
+        recipients: the addresses that they go to.
+    """
+
+    host: str
+    port: int
+    security: str
+    user: str
+    password: str = field(repr=False)
+    sender: str
+    recipients: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -67,6 +99,9 @@ class Settings:
             that it can be taken up again (`REGISTRY_KEEP_FAILED_HOURS`, default 24).
         dagster_keep_days: for how many days Dagster's record of a run is kept after its end, if nothing else needs it
             (`REGISTRY_DAGSTER_KEEP_DAYS`, default 30).
+        max_retries: how often a run whose process died is retried (`REGISTRY_MAX_RETRIES`, default 2).
+        mail: how notifications are sent by e-mail, or None if they aren't.
+        webhook_url: where notifications are posted (`REGISTRY_WEBHOOK_URL`), or "". Its path is often a secret.
         log_level: `LOG_LEVEL`, default INFO.
     """
 
@@ -84,6 +119,9 @@ class Settings:
     kingfisher: KingfisherSettings | None = None
     keep_failed_hours: int = 24
     dagster_keep_days: int = 30
+    max_retries: int = 2
+    mail: MailSettings | None = None
+    webhook_url: str = field(default="", repr=False)
 
     def deadline(self, task_type: str) -> tuple[float, str]:
         """How long a task of a kind may take, in seconds, and the variable that says so."""
@@ -144,6 +182,9 @@ class Settings:
             kingfisher=kingfisher,
             keep_failed_hours=_number(env, "REGISTRY_KEEP_FAILED_HOURS", cls.keep_failed_hours, minimum=0),
             dagster_keep_days=_number(env, "REGISTRY_DAGSTER_KEEP_DAYS", cls.dagster_keep_days, minimum=1),
+            max_retries=_number(env, "REGISTRY_MAX_RETRIES", cls.max_retries, minimum=0),
+            mail=_mail(env),
+            webhook_url=_http_url(env, "REGISTRY_WEBHOOK_URL") if env.get("REGISTRY_WEBHOOK_URL") else "",
         )
 
 
@@ -173,6 +214,51 @@ def _kingfisher(env: Mapping[str, str]) -> KingfisherSettings | None:
         process_database_url=f"postgresql://{rest}",
         page_size=_number(env, "EXPORTER_PAGE_SIZE", KingfisherSettings.page_size, minimum=1),
     )
+
+
+def _mail(env: Mapping[str, str]) -> MailSettings | None:
+    given = [name for name in MAIL_VARIABLES if env.get(name)]
+    if not given:
+        return None
+    if missing := [name for name in MAIL_VARIABLES if name not in given]:
+        raise ConfigurationError(
+            f"{', '.join(given)} set, but not {', '.join(missing)}. Set all of them to send notifications by e-mail, or "
+            "unset them."
+        )
+    try:
+        url = urlsplit(env["REGISTRY_SMTP_URL"].strip())
+        port = url.port
+    except ValueError:
+        url, port = urlsplit(""), None
+    options = parse_qs(url.query, keep_blank_values=True)
+    if url.scheme not in SMTP_SCHEMES or not url.hostname or url.path.strip("/") or set(options) - {"starttls"}:
+        raise ConfigurationError(
+            "REGISTRY_SMTP_URL is no URL of a mail server. Set it like smtp://user:password@mail.example.org:587?starttls "
+            "or smtps://user:password@mail.example.org, with what is special in a password as %40 and so on."
+        )
+    senders, recipients = (_addresses(env, name) for name in MAIL_VARIABLES[1:])
+    if len(senders) > 1:
+        raise ConfigurationError("REGISTRY_MAIL_FROM holds several addresses. Set it to one.")
+    return MailSettings(
+        host=url.hostname,
+        port=port or SMTP_SCHEMES[url.scheme],
+        security="tls" if url.scheme == "smtps" else "starttls" if options else "",
+        user=unquote(url.username or ""),
+        password=unquote(url.password or ""),
+        sender=senders[0],
+        recipients=tuple(recipients),
+    )
+
+
+def _addresses(env: Mapping[str, str], name: str) -> list[str]:
+    """Read addresses parted by commas. A name before an address is left out."""
+    text = env[name]
+    found = [address for _, address in getaddresses([text])]
+    for address in found:
+        local, at, domain = address.rpartition("@")
+        if not (local and at and domain) or not address.isascii() or not address.isprintable() or " " in address:
+            raise ConfigurationError(f"{name} is {text!r}, which holds no e-mail address. Set it like a@example.org.")
+    return found
 
 
 def _http_url(env: Mapping[str, str], name: str) -> str:
