@@ -13,9 +13,7 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, MAX_RETRIES_TAG, WILL_RETRY_TAG
 
 from registry_assets.partitions import IN_FLIGHT
-
-JOB_TAG = "registry/job"
-"""The tag of a run that says for which planned job it was asked."""
+from registry_assets.sensors.out_of_date import JOB_TAG
 
 RETRY_DUE_WITHIN = datetime.timedelta(minutes=10)
 """Dagster makes the retry of a run within seconds of its end. If there is none after so long, none comes."""

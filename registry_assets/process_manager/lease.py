@@ -4,7 +4,8 @@ Belongs here: taking, checking, keeping, giving back and withdrawing leases, all
 Does not belong here: which job a run works on (`job_store.py`), or when a lease is withdrawn (`recovery.py`).
 
 A job's context holds the `lease`, a number that grows whenever the lease changes hands, and the `worker` that has it:
-its process (`worker.identity`), its `run`, and `idle` between two steps of that run. Every write locks the job's row
+its process (`worker.identity`), its `run`, and `idle` between two steps of that run; or the `run` alone, and that it
+is `gone`. Every write locks the job's row
 and compares the number in its own transaction, so a worker that was given up can't write any more, however late it
 wakes up.
 """
@@ -153,8 +154,11 @@ def withdraw(session: Session, job_id: int, number: int | None = None) -> Job | 
     job = holding.lock(session, job_id)
     if job is None or (number is not None and int(job.context.get(NUMBER) or 0) != number):
         return None
-    if job.context.get(WORKER):
-        job.context.update({NUMBER: int(job.context.get(NUMBER) or 0) + 1, WORKER: None})
+    holder = job.context.get(WORKER)
+    if holder and not holder.get("gone"):
+        # The run is kept: its retry goes on with the job.
+        left = {"run": holder.get("run"), "gone": True}
+        job.context.update({NUMBER: int(job.context.get(NUMBER) or 0) + 1, WORKER: left})
     return job
 
 

@@ -38,6 +38,8 @@ def is_gone(worker: Mapping[str, Any] | None) -> bool | None:
 
     Ids are given again, so the start is compared too. A process that ended but was not waited for is gone.
     """
+    if worker and worker.get("gone"):
+        return True  # it was found so before
     if not worker or worker.get("host") != socket.gethostname():
         return None
     if worker.get("boot") != _boot():
