@@ -21,12 +21,16 @@ from registry_resources.redaction import redact
 
 COMMANDS: Mapping[str, str] = {
     "check": "registry_assets.commands.check:check",
+    "cleanup": "registry_assets.commands.cleanup:cleanup",
+    "delete-job": "registry_assets.commands.delete_job:delete_job",
     "dev": "registry_assets.commands.dev:dev",
     "due": "registry_assets.commands.due:due",
     "export-catalogue": "registry_assets.commands.sync:export_catalogue",
     "freeze": "registry_assets.commands.freeze:freeze",
+    "keep": "registry_assets.commands.keep:keep",
     "list": "registry_assets.commands.list:list_",
     "migrate": "registry_assets.commands.migrate:migrate",
+    "remove": "registry_assets.commands.remove:remove",
     "run": "registry_assets.commands.run:run",
     "show": "registry_assets.commands.show:show",
     "sync": "registry_assets.commands.sync:sync",
