@@ -49,12 +49,14 @@ class RunIdentity:
         root_run_id: the id of the run that it retries, or its own.
         collects: whether the run selects `collected`, so that it may start a job.
         planned: the id of the planned job that it was asked for, or None.
+        resumes: whether it goes on where the run that it retries has stopped, rather than to begin anew.
     """
 
     run_id: str
     root_run_id: str
     collects: bool
     planned: int | None = None
+    resumes: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def find_job(database: Database, key: str, stage: TaskType | None, run: RunIdent
             job, superseded = _start_job(session, collection, run, runs)
         if job is None:
             job = _latest_eligible(session, collection, stage)
-        return Found(job.id, lease.take(session, collection, job, run.run_id, runs), superseded)
+        return Found(job.id, lease.take(session, collection, job, run.run_id, runs, resumes=run.resumes), superseded)
 
 
 def _job_of_run(session: Session, collection: Collection, stage: TaskType | None, run: RunIdentity) -> Job | None:
@@ -113,8 +115,8 @@ def _job_of_run(session: Session, collection: Collection, stage: TaskType | None
         if job is None:
             continue
         # A run that is executed again as a whole, after it had collected, means to collect again.
-        again = run_id != run.run_id and stage == JOB_TASKS_PLAN[0] and job.task(stage).result == Task.Result.OK
-        return None if again else job
+        again = run_id != run.run_id and not run.resumes and stage == JOB_TASKS_PLAN[0]
+        return None if again and job.task(JOB_TASKS_PLAN[0]).result == Task.Result.OK else job
     return None
 
 

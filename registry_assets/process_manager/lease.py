@@ -115,7 +115,7 @@ def take(session: Session, collection: Collection, job: Job, run_id: str, runs: 
         runs: what is known of other runs.
 
     Raises:
-        LockFileError: if another process works on a job of this publication.
+        LockFileError: if another process works on a job of this publication, or the job is being cleaned up.
     """
     session.flush()
     mine = {**worker.identity(), "run": run_id}
@@ -131,7 +131,7 @@ def take(session: Session, collection: Collection, job: Job, run_id: str, runs: 
                 )
             if other_id != job.id:
                 withdraw(session, other_id)
-    holding.lock(session, job.id)
+    holding.refuse_if_held(session, job.id)  # locks its row
     number = int(job.context.get(NUMBER) or 0)
     if not _is(mine, job.context.get(WORKER)):
         number += 1
