@@ -7,9 +7,9 @@ Does not belong here: opening anything, or reading `os.environ` at import.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import getaddresses
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -26,6 +26,9 @@ KINGFISHER_VARIABLES = (
 
 MAIL_VARIABLES = ("REGISTRY_SMTP_URL", "REGISTRY_MAIL_FROM", "REGISTRY_MAIL_TO")
 """All of them are needed, once any is set."""
+
+ADDRESS = re.compile(r"(?:[^<>@]*<(?=\S+>))?([^\s<>@]+@[^\s<>@]+)>?")
+"""An e-mail address, with a name before it or without."""
 
 SMTP_SCHEMES = {"smtp": 25, "smtps": 465}
 """With the port that is used if the URL names none."""
@@ -222,8 +225,8 @@ def _mail(env: Mapping[str, str]) -> MailSettings | None:
         return None
     if missing := [name for name in MAIL_VARIABLES if name not in given]:
         raise ConfigurationError(
-            f"{', '.join(given)} set, but not {', '.join(missing)}. Set all of them to send notifications by e-mail, or "
-            "unset them."
+            f"{', '.join(given)} set, but not {', '.join(missing)}. Set all of them to send notifications by "
+            "e-mail, or unset them."
         )
     try:
         url = urlsplit(env["REGISTRY_SMTP_URL"].strip())
@@ -233,8 +236,9 @@ def _mail(env: Mapping[str, str]) -> MailSettings | None:
     options = parse_qs(url.query, keep_blank_values=True)
     if url.scheme not in SMTP_SCHEMES or not url.hostname or url.path.strip("/") or set(options) - {"starttls"}:
         raise ConfigurationError(
-            "REGISTRY_SMTP_URL is no URL of a mail server. Set it like smtp://user:password@mail.example.org:587?starttls "
-            "or smtps://user:password@mail.example.org, with what is special in a password as %40 and so on."
+            "REGISTRY_SMTP_URL is no URL of a mail server. Set it like "
+            "smtp://user:password@mail.example.org:587?starttls or smtps://user:password@mail.example.org, with "
+            "what is special in a password as %40 and so on."
         )
     senders, recipients = (_addresses(env, name) for name in MAIL_VARIABLES[1:])
     if len(senders) > 1:
@@ -252,12 +256,14 @@ def _mail(env: Mapping[str, str]) -> MailSettings | None:
 
 def _addresses(env: Mapping[str, str], name: str) -> list[str]:
     """Read addresses parted by commas. A name before an address is left out."""
-    text = env[name]
-    found = [address for _, address in getaddresses([text])]
-    for address in found:
-        local, at, domain = address.rpartition("@")
-        if not (local and at and domain) or not address.isascii() or not address.isprintable() or " " in address:
-            raise ConfigurationError(f"{name} is {text!r}, which holds no e-mail address. Set it like a@example.org.")
+    found = []
+    for part in env[name].split(","):
+        match = ADDRESS.fullmatch(part.strip())
+        if not match or not match[0].isprintable() or not match[1].isascii():
+            raise ConfigurationError(
+                f"{name} is {env[name]!r}, where {part.strip()!r} is no e-mail address. Set it like a@example.org."
+            )
+        found.append(match[1])
     return found
 
 
