@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, MAX_RETRIES_TAG, WILL_RETRY_TAG
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, MAX_RETRIES_TAG, RESUME_RETRY_TAG, WILL_RETRY_TAG
 
 from registry_assets.partitions import IN_FLIGHT
 from registry_assets.sensors.out_of_date import JOB_TAG
@@ -28,6 +28,11 @@ def planned_job(run: DagsterRun) -> int | None:
     """The id of the planned job that a run was asked for, or None."""
     value = run.tags.get(JOB_TAG, "")
     return int(value) if value.isdecimal() else None
+
+
+def resumes(run: DagsterRun) -> bool:
+    """Whether a run goes on from where the one that it retries has stopped."""
+    return run.tags.get(RESUME_RETRY_TAG) == "true"
 
 
 def families(instance: DagsterInstance, run_ids: Iterable[str]) -> Mapping[str, Sequence[DagsterRun]]:

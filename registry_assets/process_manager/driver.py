@@ -67,6 +67,9 @@ def drive(task_id: int, services: Services, reporter: Reporter, pace: Pace | Non
         LeaseLostError: if this process was given up meanwhile, and the job freed. It has written nothing since.
         BaseException: whatever interrupted it, such as a terminated run. The job has ended as cancelled.
     """
+    if _is_done(services, task_id):
+        reporter.info("Its process died after the task had succeeded: nothing is left to do")
+        return
     with services.database.session() as session:
         resumed = job_store.begin_task(session, task_id, services.lease)
         task = job_store.load_task(session, task_id)
@@ -103,6 +106,15 @@ def drive(task_id: int, services: Services, reporter: Reporter, pace: Pace | Non
     progress = manager.progress()
     reporter.progress(progress)
     reporter.info(f"{progress.task} of job {task.job.id} succeeded{f': {said}' if (said := progress.message) else ''}")
+
+
+def _is_done(services: Services, task_id: int) -> bool:
+    """Whether the task had succeeded when its process died, just before its run could say so."""
+    if services.lease is None or not services.lease.resumes:
+        return False
+    with services.database.session(read_only=True) as session:
+        task = session.get_one(Task, task_id)
+        return task.is_successful and not task.job.is_complete
 
 
 def _sentence(task: Task, reason: str) -> str:

@@ -56,10 +56,12 @@ class Lease:
     Attributes:
         job_id: the job.
         number: the number of the lease. The job's own is greater once another has taken it.
+        resumes: whether its run goes on where another's process has died, so that what is done already stays done.
     """
 
     job_id: int
     number: int
+    resumes: bool = False
 
     def check(self, session: Session) -> Job:
         """Make sure that the lease is held, and keep everybody else from taking it until the transaction ends.
@@ -104,7 +106,9 @@ class Lease:
             job.context[WORKER] = {**(job.context.get(WORKER) or {}), "idle": True}
 
 
-def take(session: Session, collection: Collection, job: Job, run_id: str, runs: Runs) -> Lease:
+def take(
+    session: Session, collection: Collection, job: Job, run_id: str, runs: Runs, *, resumes: bool = False
+) -> Lease:
     """Take the lease on a job, for a step of a run in this process. One publication has one worker at a time.
 
     Args:
@@ -113,6 +117,7 @@ def take(session: Session, collection: Collection, job: Job, run_id: str, runs: 
         job: its job.
         run_id: the run that works on it.
         runs: what is known of other runs.
+        resumes: whether the run goes on where the one that it retries has stopped.
 
     Raises:
         LockFileError: if another process works on a job of this publication, or the job is being cleaned up.
@@ -137,7 +142,7 @@ def take(session: Session, collection: Collection, job: Job, run_id: str, runs: 
         number += 1
     job.context.update({NUMBER: number, WORKER: mine})
     session.flush()
-    return Lease(job.id, number)
+    return Lease(job.id, number, resumes)
 
 
 def withdraw(session: Session, job_id: int, number: int | None = None) -> Job | None:
