@@ -1,0 +1,55 @@
+"""What Kingfisher Collect's extensions do, as far as others see it: their log lines, and the layout of the file store.
+
+Nothing is sent anywhere: the collection is invented, with a random id.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import random
+import zlib
+from pathlib import Path
+from typing import Any, Self
+
+from scrapy import signals
+
+
+class Store:
+    """Writes items as files, and says so."""
+
+    @classmethod
+    def from_crawler(cls, crawler: Any) -> Self:
+        store = cls()
+        for name in ("spider_opened", "item_scraped", "spider_closed"):
+            crawler.signals.connect(getattr(store, name), signal=getattr(signals, name))
+        return store
+
+    def spider_opened(self, spider: Any) -> None:
+        """Tell of the arguments and of a collection, before any request."""
+        arguments = {name: getattr(spider, name, None) for name in ("sample", "from_date", "until_date")}
+        spider.logger.info("Spider arguments: %r", arguments)
+        began = datetime.datetime.now(datetime.UTC)
+        self.collection = random.randrange(1, 1_000_000)
+        name = f"{spider.name}_sample" if arguments["sample"] else spider.name
+        self.folder = Path(os.environ["FILES_STORE"]) / name / f"{began:%Y%m%d_%H%M%S}"
+        if getattr(spider, "without", None) == "collection":
+            spider.logger.critical("Failed to create collection: status=%d response=%r headers=%r", 503, "no", {})
+            self.collection = 0
+        else:
+            spider.logger.info(
+                "Created collection %d in Kingfisher Process (%s)", self.collection, f"{began:%Y-%m-%d %H:%M:%S}"
+            )
+
+    def item_scraped(self, item: Any, spider: Any) -> None:
+        """Write a file."""
+        folder = self.folder / f"{zlib.adler32(item['file_name'].encode()) % 4096:03X}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / item["file_name"]).write_text(json.dumps({"releases": []}))
+
+    def spider_closed(self, spider: Any, reason: str) -> None:
+        """Tell where the files are, and that the collection is closed; not of a crawl that was cancelled."""
+        spider.logger.info("| The data is available at: %s |", self.folder)
+        if self.collection and reason != "shutdown":
+            spider.logger.info("Closed collection %d in Kingfisher Process", self.collection)
