@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from registry_assets.assets.catalogue import catalogue
 from registry_assets.assets.collected import collected
 from registry_assets.assets.coverage import coverage
 from registry_assets.assets.exported import exported
@@ -17,15 +18,16 @@ from registry_assets.assets.flattened import flattened
 from registry_assets.assets.processed import processed
 from registry_assets.assets.published import published
 from registry_assets.assets.step import Registry
-from registry_assets.jobs import refresh
+from registry_assets.jobs import catalogue_document, refresh
 from registry_assets.reporting import ReportingResource
 from registry_assets.schedules import JOBS as HOUSEKEEPING
 from registry_assets.schedules import SCHEDULES
+from registry_assets.sensors.catalogue_document import catalogue_document_sensor
 from registry_assets.sensors.catalogue_partitions import catalogue_partitions
 from registry_assets.sensors.out_of_date import out_of_date
 from registry_resources.dagster_resources import CollectResource, DatabaseResource, ProcessResource, SettingsResource
 
-ASSETS = [collected, processed, exported, coverage, flattened, published]
+ASSETS = [collected, processed, exported, coverage, flattened, published, catalogue]
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -47,9 +49,9 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     }
     return dg.Definitions(
         assets=ASSETS,
-        jobs=[refresh, *HOUSEKEEPING],
+        jobs=[refresh, catalogue_document, *HOUSEKEEPING],
         schedules=SCHEDULES,
-        sensors=[catalogue_partitions, out_of_date],
+        sensors=[catalogue_document_sensor, catalogue_partitions, out_of_date],
         resources={**resources, "registry": Registry(**resources)},
         executor=dg.in_process_executor,
     )

@@ -6,6 +6,13 @@ import dagster as dg
 
 refresh = dg.define_asset_job(
     "refresh",
-    selection=dg.AssetSelection.all(),
+    # Without the one asset that isn't about one publication.
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets("catalogue"),
     description="Refreshes one publication: collects, compiles, exports, measures, flattens and publishes it.",
+)
+
+catalogue_document = dg.define_asset_job(
+    "catalogue_document",
+    selection=dg.AssetSelection.assets("catalogue"),
+    description="Makes the document that lists everything that is published.",
 )

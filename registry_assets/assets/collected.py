@@ -1,12 +1,13 @@
 """The asset `collected`: the files that a crawl retrieved. Starts a job."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
+from registry_assets import checks
 from registry_assets import metadata as md
-from registry_assets.assets.step import GROUP, OWNERS, Done, Registry, notes_table, perform
+from registry_assets.assets.step import GROUP, OWNERS, Done, Event, Registry, notes_table, perform
 from registry_assets.partitions import PUBLICATIONS
 from registry_resources.database import Task
 
@@ -17,15 +18,16 @@ from registry_resources.database import Task
     owners=OWNERS,
     kinds={"python", "scrapy", "json"},
     code_version="1",
+    check_specs=checks.specs("collected"),
     description=(
         "The files that a crawl retrieved from the publisher, as they came.\n\n"
         "Materialising it starts a **new job** for the publication. It fails if the crawl didn't finish, stopped "
         "prematurely, retrieved nothing, or if more than 15% of its requests went wrong."
     ),
 )
-def collected(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> dg.MaterializeResult[Any]:
+def collected(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> Iterator[Event]:
     """Crawl the publication."""
-    return perform(context, registry, Task.Type.COLLECT, _describe)
+    yield from perform(context, registry, Task.Type.COLLECT, _describe)
 
 
 def _link(log: str) -> dg.MetadataValue[Any]:

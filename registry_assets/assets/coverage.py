@@ -1,13 +1,14 @@
 """The asset `coverage`: which fields are filled, and how often."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
+from registry_assets import checks
 from registry_assets import metadata as md
 from registry_assets.assets.exported import exported
-from registry_assets.assets.step import GROUP, OWNERS, Done, Registry, export_of, perform
+from registry_assets.assets.step import GROUP, OWNERS, Done, Event, Registry, export_of, perform
 from registry_assets.partitions import PUBLICATIONS
 from registry_resources.database import Task
 
@@ -37,14 +38,15 @@ LABELS = {
     owners=OWNERS,
     kinds={"rust", "json"},
     code_version="1",
+    check_specs=checks.specs("coverage"),
     description=(
         "How often each **field** is filled in the compiled releases, and how many tenders, awards, contracts, "
         "documents and so on there are (`coverage.json`)."
     ),
 )
-def coverage(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> dg.MaterializeResult[Any]:
+def coverage(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> Iterator[Event]:
     """Measure the export."""
-    return perform(context, registry, Task.Type.COVERAGE, _describe)
+    yield from perform(context, registry, Task.Type.COVERAGE, _describe)
 
 
 def _describe(done: Done) -> dg.MaterializeResult[Any]:

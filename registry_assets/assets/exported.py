@@ -1,12 +1,14 @@
 """The asset `exported`: compiled releases as JSON Lines, by year."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
+from registry_assets import checks
 from registry_assets import metadata as md
 from registry_assets.assets.processed import processed
-from registry_assets.assets.step import GROUP, OWNERS, Done, Registry, export_of, perform
+from registry_assets.assets.step import GROUP, OWNERS, Done, Event, Registry, export_of, perform
 from registry_assets.partitions import PUBLICATIONS
 from registry_resources.database import Task
 
@@ -18,15 +20,16 @@ from registry_resources.database import Task
     owners=OWNERS,
     kinds={"python", "json"},
     code_version="1",
+    check_specs=checks.specs("exported"),
     description=(
         "The compiled releases as gzipped **JSON Lines**: all of them in `full.jsonl.gz`, each year in a file of its "
         "own, and in `undated.jsonl.gz` those whose date names no year.\n\n"
         "Of a published job, materialising it again makes a new revision; the published one stays as it is."
     ),
 )
-def exported(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> dg.MaterializeResult[Any]:
+def exported(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> Iterator[Event]:
     """Write JSON Lines."""
-    return perform(context, registry, Task.Type.EXPORTER, _describe)
+    yield from perform(context, registry, Task.Type.EXPORTER, _describe)
 
 
 def _describe(done: Done) -> dg.MaterializeResult[Any]:

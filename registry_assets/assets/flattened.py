@@ -1,14 +1,16 @@
 """The asset `flattened`: tables, as CSV, Parquet and Excel."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 import pyarrow.parquet as pq
 
+from registry_assets import checks
 from registry_assets import metadata as md
 from registry_assets.assets.export_view import ExportView
 from registry_assets.assets.exported import exported
-from registry_assets.assets.step import GROUP, OWNERS, Done, Registry, export_of, perform, version
+from registry_assets.assets.step import GROUP, OWNERS, Done, Event, Registry, export_of, perform, version
 from registry_assets.partitions import PUBLICATIONS
 from registry_resources.database import Task
 
@@ -25,14 +27,15 @@ PREVIEW_COLUMNS = 8
     owners=OWNERS,
     kinds={"csv", "parquet", "excel"},
     code_version="1",
+    check_specs=checks.specs("flattened"),
     description=(
         "The compiled releases as **tables**: CSV archives per year, Parquet datasets partitioned by year, and Excel "
         "workbooks where they fit. Tables join by `main_ocid` and `<parent>_id`."
     ),
 )
-def flattened(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> dg.MaterializeResult[Any]:
+def flattened(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> Iterator[Event]:
     """Make tables of the export."""
-    return perform(context, registry, Task.Type.FLATTENER, _describe)
+    yield from perform(context, registry, Task.Type.FLATTENER, _describe)
 
 
 def _describe(done: Done) -> dg.MaterializeResult[Any]:

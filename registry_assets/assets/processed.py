@@ -1,12 +1,14 @@
 """The asset `processed`: one compiled release for each contracting process."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
+from registry_assets import checks
 from registry_assets import metadata as md
 from registry_assets.assets.collected import collected
-from registry_assets.assets.step import GROUP, OWNERS, Done, Registry, notes_table, perform, version
+from registry_assets.assets.step import GROUP, OWNERS, Done, Event, Registry, notes_table, perform, version
 from registry_assets.partitions import PUBLICATIONS
 from registry_resources.database import Task
 
@@ -18,14 +20,15 @@ from registry_resources.database import Task
     owners=OWNERS,
     kinds={"python", "json"},
     code_version="1",
+    check_specs=checks.specs("processed"),
     description=(
         "The releases of each contracting process (each `ocid`), merged into one **compiled release**.\n\n"
         "Works on the files of the latest job that has collected. What can't be merged is left out, counted and noted."
     ),
 )
-def processed(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> dg.MaterializeResult[Any]:
+def processed(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> Iterator[Event]:
     """Merge what was collected."""
-    return perform(context, registry, Task.Type.PROCESS, _describe)
+    yield from perform(context, registry, Task.Type.PROCESS, _describe)
 
 
 def _describe(done: Done) -> dg.MaterializeResult[Any]:

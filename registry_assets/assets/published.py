@@ -1,15 +1,19 @@
 """The asset `published`: the version that readers see."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
+from registry_assets import checks
 from registry_assets import metadata as md
 from registry_assets.assets.coverage import coverage
 from registry_assets.assets.flattened import flattened
-from registry_assets.assets.step import GROUP, OWNERS, Done, Registry, export_of, perform
+from registry_assets.assets.step import GROUP, OWNERS, Done, Event, Registry, export_of, perform
 from registry_assets.partitions import PUBLICATIONS
 from registry_assets.process_manager.publishing import publish_job
+from registry_assets.process_manager.rules.plausibility import Finding
+from registry_assets.process_manager.services import Services
 
 
 @dg.asset(
@@ -19,14 +23,19 @@ from registry_assets.process_manager.publishing import publish_job
     owners=OWNERS,
     kinds={"json"},
     code_version="1",
+    check_specs=checks.specs("published"),
     description=(
         "The **version that readers see**: `latest.json` names it, and it never changes.\n\n"
         "The pointer moves only once every file is whole, and the job becomes the publication's active one."
     ),
 )
-def published(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> dg.MaterializeResult[Any]:
+def published(context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry]) -> Iterator[Event]:
     """Move the pointer to the job's version."""
-    return perform(context, registry, None, _describe, publish_job)
+    yield from perform(context, registry, None, _describe, _publish)
+
+
+def _publish(services: Services, job_id: int) -> list[Finding]:
+    return publish_job(services, job_id).findings
 
 
 def _describe(done: Done) -> dg.MaterializeResult[Any]:

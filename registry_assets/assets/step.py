@@ -6,19 +6,23 @@ Does not belong here: what any one asset shows (its own module), or the job logi
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import dagster as dg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import joinedload
 
+from registry_assets import checks, runs
 from registry_assets import metadata as md
-from registry_assets import runs
 from registry_assets.assets.export_view import ExportView
 from registry_assets.process_manager import exports, job_store
 from registry_assets.process_manager.driver import TaskFailedError, drive, heartbeat, uninterrupted, wipe_unfinished
+from registry_assets.process_manager.findings import of_task
 from registry_assets.process_manager.lease import Runs
 from registry_assets.process_manager.outage import through_outages
+from registry_assets.process_manager.progress import Reporter
+from registry_assets.process_manager.publishing import RefusedError, judge_task
+from registry_assets.process_manager.rules.plausibility import Finding
 from registry_assets.process_manager.services import Services
 from registry_assets.reporting import ReportingResource
 from registry_resources.dagster_resources import CollectResource, DatabaseResource, ProcessResource, SettingsResource
@@ -35,7 +39,8 @@ OWNERS = ["team:registry"]
 OPENING = 60.0
 """For how many seconds a step waits for a database that can't be reached, before it says so."""
 
-T = TypeVar("T")
+Event = dg.MaterializeResult[Any] | dg.AssetCheckResult
+"""What a step tells Dagster."""
 
 
 @dataclass(frozen=True)
@@ -96,22 +101,26 @@ def perform(
     registry: Registry,
     stage: TaskType | None,
     describe: Callable[[Done], dg.MaterializeResult[Any]],
-    work: Callable[[Services, int], T] | None = None,
-) -> dg.MaterializeResult[Any]:
-    """Do the work of one step, and describe it.
+    work: Callable[[Services, int], list[Finding]] | None = None,
+) -> Iterator[Event]:
+    """Do the work of one step, check it, and describe it.
 
     Args:
         context: the step's.
         registry: the job logic.
         stage: the task to drive, or None for `work`.
         describe: makes the materialisation of what was done.
-        work: what to do instead of driving a task, given the job's id.
+        work: what to do instead of driving a task, given the job's id. Returns what the checks found.
+
+    Yields:
+        The materialisation, then the checks' results; if a check or the task fails, only those that tell why.
 
     Raises:
         dagster.Failure: with the reason, which names the publication, the job, the cause and the remedy. Never retried
             by Dagster's own policy: the job logic has waited as long as that may help.
     """
-    key = context.partition_key
+    key, asset = context.partition_key, context.asset_key.to_user_string()
+    judged: list[dg.AssetCheckResult] = []
     try:
         with registry.services(patience=OPENING) as services:
             found = through_outages(
@@ -121,22 +130,44 @@ def perform(
                 job_id, reporter = found.job_id, registry.reporting.reporter(context.log)
                 if found.superseded:
                     wipe_unfinished(found.superseded, services, reporter)
-                if work:
-                    # Broken off in the middle, the files would say one thing and the database another.
-                    with heartbeat(holder), uninterrupted():
-                        work(holder, job_id)
-                else:
-                    with services.database.session(read_only=True) as session:
-                        task_id = session.get_one(Job, job_id).task(stage).id  # type: ignore[arg-type]
-                    drive(task_id, holder, reporter)
-                return describe(Done(through_outages(lambda: _load(services, job_id)), holder))
+                try:
+                    if work:
+                        # Broken off in the middle, the files would say one thing and the database another.
+                        with heartbeat(holder), uninterrupted():
+                            findings = work(holder, job_id)
+                    else:
+                        findings = _drive(holder, job_id, stage, reporter)
+                except (RefusedError, TaskFailedError) as e:
+                    job = _load(services, job_id)
+                    judged += checks.results(asset, _findings(e, holder, job, stage), job)
+                    raise
+                done = Done(through_outages(lambda: _load(services, job_id)), holder)
+                judged += checks.results(asset, findings, done.job)
+                result = describe(done)
     except (TaskFailedError, DataRegistryError) as e:
         message = redact(str(e))
+        yield from judged
         raise dg.Failure(
             description=message if key in message else f"{key}: {message}",
             metadata={"publication": key, **_links(registry, context)},
             allow_retries=False,
         ) from None
+    yield result
+    yield from judged
+
+
+def _drive(services: Services, job_id: int, stage: TaskType | None, reporter: Reporter) -> list[Finding]:
+    with services.database.session(read_only=True) as session:
+        task = session.get_one(Job, job_id).task(stage)  # type: ignore[arg-type]
+    drive(task.id, services, reporter)
+    with heartbeat(services):  # reading every file takes a while
+        return judge_task(services, job_id, task.type)
+
+
+def _findings(error: Exception, services: Services, job: Job, stage: TaskType | None) -> list[Finding]:
+    if isinstance(error, RefusedError):
+        return error.findings
+    return of_task(services, job, stage) if stage else []
 
 
 @contextmanager
@@ -211,7 +242,11 @@ def _identity(context: dg.AssetExecutionContext) -> job_store.RunIdentity:
     selection = context.run.asset_selection
     collects = not selection or dg.AssetKey("collected") in selection
     return job_store.RunIdentity(
-        context.run.run_id, runs.root(context.run), collects=collects, planned=runs.planned_job(context.run)
+        context.run.run_id,
+        runs.root(context.run),
+        collects=collects,
+        planned=runs.planned_job(context.run),
+        resumes=runs.resumes(context.run),
     )
 
 

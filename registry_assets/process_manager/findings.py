@@ -135,10 +135,13 @@ def _from_row(job: Job) -> Profile:
     )
 
 
-def remember(collection: Collection, job: Job, held: Profile) -> None:
-    """Add a version that is published to what later ones are judged by."""
+def remember(collection: Collection, job: Job, held: Profile, directory: str) -> None:
+    """Add a version that is published to what later ones are judged by.
+
+    Its directory is kept with it, so that the publication's row changes with each revision too.
+    """
     history = {number: entry for number, entry in collection.history.items() if number != str(job.id)}
-    history[str(job.id)] = {"profile": held.to_json(), "overridden": bool(job.blocked)}
+    history[str(job.id)] = {"profile": held.to_json(), "overridden": bool(job.blocked), "directory": directory}
     latest = sorted(history, key=int)[-activation.REMEMBERED :]
     collection.history = {number: history[number] for number in latest}
 

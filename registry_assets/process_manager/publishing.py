@@ -16,31 +16,44 @@ from exporter.errors import BrokenExportError
 from registry_assets.process_manager import exports, findings, job_store
 from registry_assets.process_manager.rules.plausibility import Finding
 from registry_assets.process_manager.services import Services
-from registry_resources.database import JOB_TASKS_PLAN, Collection, Job, utcnow
+from registry_resources.database import JOB_TASKS_PLAN, Collection, Job, Task, utcnow
+from registry_resources.database.choices import TaskType
 from registry_resources.exceptions import DataRegistryError, UnexpectedError
 from registry_resources.redaction import redact
 
 
-class BlockedError(DataRegistryError):
-    """A version is kept from being published by a check, until somebody accepts it. Its files stay.
+class RefusedError(DataRegistryError):
+    """A check doesn't let a job go on.
 
     Attributes:
         findings: what the checks found.
     """
 
+    def __init__(self, message: str, found: list[Finding]) -> None:
+        super().__init__(message)
+        self.findings = found
+
+
+class BlockedError(RefusedError):
+    """A version is kept from being published, until somebody accepts it. Its files stay."""
+
     def __init__(self, job: Job, found: list[Finding]) -> None:
         """Say why, and what to do."""
-        self.findings = found
-        key, reason = job.collection.key, blocking_reason(found)
-        published = (
-            f"job {active}'s version stays published"
-            if (active := job.collection.active_job_id)
-            else ("nothing is published")
-        )
+        key, active = job.collection.key, job.collection.active_job_id
+        published = f"job {active}'s version stays published" if active else "nothing is published"
         super().__init__(
-            f"{key}: job {job.id} is blocked, and {published}: {reason} If that is right, publish it with "
-            f"`registry accept {key} {job.id} --reason TEXT`; if not, mend the cause and refresh the publication."
+            f"{key}: job {job.id} is blocked, and {published}: {blocking_reason(found)} If that is right, publish it "
+            f"with `registry accept {key} {job.id} --reason TEXT`; if not, mend the cause and refresh it.",
+            found,
         )
+
+
+class BrokenError(RefusedError):
+    """What a task made is not whole. Nobody can accept that: the task has to be done again."""
+
+    def __init__(self, job: Job, found: list[Finding]) -> None:
+        """Say what is wrong."""
+        super().__init__(f"{job.collection.key}: job {job.id} failed its checks: {blocking_reason(found)}", found)
 
 
 @dataclass(frozen=True)
@@ -92,9 +105,7 @@ def _publish(services: Services, job_id: int) -> Published:
         _require_tasks(job)
         found = findings.of_version(services, job)
         held = findings.profile(exports.current(services, job), job)
-        blocked = blocking_reason(found)
-        if blocked and not job.is_accepted:
-            raise BlockedError(job, found)
+        blocked = _refuse(job, found)
     with services.database.session() as session, exports.translated():
         services.guard(session)
         job = session.get_one(Job, job_id)
@@ -102,9 +113,56 @@ def _publish(services: Services, job_id: int) -> Published:
         if job.blocked and not blocked:
             job.blocked, job.accepted_at, job.accepted_by, job.accepted_reason = "", None, "", ""
         _complete(job)
-        findings.remember(job.collection, job, held)
+        target = exports.current(services, job)
+        findings.remember(job.collection, job, held, target.directory.name)
         session.flush()
-        return Published(publish.publish(exports.current(services, job), job=job.id), found)
+        return Published(publish.publish(target, job=job.id), found)
+
+
+def judge_task(services: Services, job_id: int, stage: TaskType) -> list[Finding]:
+    """Look at what a task that has succeeded made, and end the job if a check doesn't let it go on.
+
+    Args:
+        services: what the job logic works with.
+        job_id: the job.
+        stage: the task.
+
+    Returns:
+        What was found.
+
+    Raises:
+        BlockedError: if a check blocks that somebody may override. The job says so, and has failed.
+        BrokenError: if another check blocks. The task and the job have failed.
+    """
+    try:
+        with services.database.session(read_only=True) as session:
+            job = session.get_one(Job, job_id)
+            found = findings.of_task(services, job, stage)
+            _refuse(job, found)
+            return found
+    except BlockedError as e:
+        with services.database.session() as session:
+            services.guard(session)
+            block(session, job_id, e.findings)
+        raise
+    except BrokenError as e:
+        with services.database.session() as session:
+            services.guard(session)
+            reason = blocking_reason(e.findings)
+            job_store.end_task(session, session.get_one(Job, job_id).task(stage).id, Task.Result.FAILED, reason)
+            job_store.end_job(session, job_id, Job.Result.FAILED, f"{stage}: {reason}")
+        raise
+
+
+def _refuse(job: Job, found: list[Finding]) -> str:
+    """Raise if a check blocks. Returns why it would have, had nobody accepted it, or ""."""
+    broken = [finding for finding in found if finding.blocks and not finding.overridable]
+    if broken:
+        raise BrokenError(job, found)
+    reason = blocking_reason(found)
+    if reason and not job.is_accepted:
+        raise BlockedError(job, found)
+    return reason
 
 
 def _require_tasks(job: Job) -> None:
@@ -206,5 +264,5 @@ def _finish(services: Services, key: str, pointer: publish.Pointer) -> bool:
             return False
         held = findings.profile(target, job)
         _complete(job)
-        findings.remember(job.collection, job, held)
+        findings.remember(job.collection, job, held, pointer.directory)
         return True

@@ -19,6 +19,9 @@ MAX_LOST = 0.15
 WARN_LOST = 0.01
 """Above it (strictly), there is a warning."""
 
+OVERRIDABLE = frozenset({"merge_errors", "coverage_plausible", "completeness"})
+"""The checks whose word somebody may override: they say that a version is unlikely, not that it is broken."""
+
 FEW_FIELDS = 3
 """Releases with no more fields than these say nothing of contracting."""
 
@@ -41,8 +44,13 @@ class Finding:
 
     @property
     def blocks(self) -> bool:
-        """Whether the version can't be published because of it, unless somebody accepts it."""
+        """Whether the version can't be published because of it."""
         return self.outcome == Outcome.BLOCK
+
+    @property
+    def overridable(self) -> bool:
+        """Whether it can be published all the same once somebody has accepted it."""
+        return self.check in OVERRIDABLE
 
 
 def of_crawl(crawl: Mapping[str, Any], *, incremental: bool) -> list[Finding]:
