@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def due(keys: tuple[str, ...], *, dry_run: bool, as_json: bool) -> None:
     """Say of each publication (or of each KEY) whether it is due, and why, and plan the jobs of those that are.
 
-    Dagster asks for the runs of planned jobs within a minute, as it does by itself for what is due. `registry run KEY`
-    refreshes a publication that is not due.
+    Dagster, if its daemon runs, plans what is due by itself, and asks for the runs of planned jobs, some every half
+    minute. `registry run KEY` refreshes a publication that is not due.
     """
     from registry_assets.process_manager import planning  # noqa: PLC0415 - not before it is needed
     from registry_resources.database import utcnow  # noqa: PLC0415
@@ -33,8 +33,8 @@ def due(keys: tuple[str, ...], *, dry_run: bool, as_json: bool) -> None:
     today = utcnow().date()
     with open_database() as database:
         found = _standings(database, keys, today)
-        wanted = [] if dry_run else [standing.key for standing in sorted(found, key=_urgency) if standing.verdict.due]
-        planned = planning.plan(database, wanted, today)
+        wanted = [standing.key for standing in sorted(found, key=_urgency) if standing.verdict.due]
+        planned = planning.plan(database, [] if dry_run else wanted[: planning.AT_ONCE], today)
         if planned.refused:
             # Another process was quicker: say how they stand now.
             found = _standings(database, keys, today)
@@ -96,3 +96,5 @@ def _show(standings: list[Standing], planned: Any) -> None:
             click.echo(f"Warning: {standing.key}: {standing.verdict.reason}. See its run in Dagit.", err=True)
     if planned:
         click.echo(f"Planned {len(planned):,} jobs. Their runs are asked for while Dagster's daemon runs.", err=True)
+        if left := sum(standing.verdict.due and standing.key not in planned for standing in standings):
+            click.echo(f"{left:,} more are due: Dagster plans them in their turn.", err=True)

@@ -19,6 +19,10 @@ from registry_assets.process_manager.rules.out_of_date import PastJob, Verdict, 
 from registry_resources.database import Collection, Database, Job
 from registry_resources.database.choices import RetrievalFrequency
 
+AT_ONCE = 250
+"""How many jobs are planned at once, at most: those that the sensor asks for well within an hour, since a planned job
+without a run is given up then."""
+
 
 @dataclass(frozen=True)
 class Standing:
