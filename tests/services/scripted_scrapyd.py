@@ -59,7 +59,8 @@ class ScriptedScrapyd:
 
     Attributes:
         state: where every job is: `pending`, `running`, `finished` or None; anything else is answered as it stands.
-        jobs: how many jobs have the id that is asked for, if the state isn't None.
+        jobs: how many jobs have the id, if the state isn't None.
+        job: the id that is listed: the latest that was asked for.
         log: what the log holds. None: there is none (404).
         log_age: seconds since it was written to.
         stream: gives `length` bytes of the log instead, piece by piece, from an offset on.
@@ -73,6 +74,7 @@ class ScriptedScrapyd:
     def __init__(self, *, user: str = "", password: str = "") -> None:
         self.state: Any = None
         self.jobs = 1
+        self.job = "crawl-1"
         self.log: bytes | None = None
         self.log_age = 0.0
         self.stream: Callable[[int], Any] | None = None
@@ -172,7 +174,7 @@ class ScriptedScrapyd:
         if name == "listspiders.json":
             return {"spiders": self.spiders, "status": "ok"}
         if name == "listjobs.json":
-            job = {"id": "crawl-1", "project": "kingfisher", "spider": "acme", "start_time": "2026-01-02 03:04:05.6"}
+            job = {"id": self.job, "project": "kingfisher", "spider": "acme", "start_time": "2026-01-02 03:04:05.6"}
             lists: dict[str, Any] = {"pending": [], "running": [], "finished": []}
             if self.state in lists:
                 lists[self.state] = [job] * self.jobs
@@ -180,7 +182,7 @@ class ScriptedScrapyd:
         if name == "schedule.json":
             if form.get("spider") not in self.spiders:
                 return {"status": "error", "message": f"spider '{form.get('spider')}' not found"}
-            self.state = "pending"
+            self.state, self.job = "pending", form["jobid"]
             return {"jobid": form["jobid"], "status": "ok"}
         if name == "cancel.json":
             previous = self.state if self.state in {"pending", "running"} else None
