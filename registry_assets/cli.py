@@ -20,6 +20,7 @@ from registry_resources.exceptions import DataRegistryError
 from registry_resources.redaction import redact
 
 COMMANDS: Mapping[str, str] = {
+    "accept": "registry_assets.commands.accept:accept",
     "check": "registry_assets.commands.check:check",
     "cleanup": "registry_assets.commands.cleanup:cleanup",
     "delete-job": "registry_assets.commands.delete_job:delete_job",

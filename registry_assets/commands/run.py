@@ -44,7 +44,7 @@ def run(key: str, select: str | None, as_json: bool) -> None:
     # A terminal that is closed, or a connection that drops, cancels like Ctrl-C: nobody would see the end.
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     with Display(key, as_json=as_json) as display:
-        outcome = _execute(key, select, display)
+        outcome = execute(key, select, display)
     if as_json:
         click.echo(json.dumps(outcome, ensure_ascii=False))
     else:
@@ -52,7 +52,8 @@ def run(key: str, select: str | None, as_json: bool) -> None:
     sys.exit(0 if outcome["success"] else INTERRUPTED if outcome["cancelled"] else 1)
 
 
-def _execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
+def execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
+    """Run the job for a publication in this process, and return how it went."""
     import dagster as dg  # noqa: PLC0415 (see the module's docstring)
 
     from registry_assets.definitions import build_defs  # noqa: PLC0415

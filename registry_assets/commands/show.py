@@ -23,6 +23,10 @@ JOB_FIELDS = (
     "start",
     "end",
     "note",
+    "blocked",
+    "accepted_at",
+    "accepted_by",
+    "accepted_reason",
     "archived",
     "keep_all_data",
     "date_from",
@@ -133,6 +137,10 @@ def _print_job(job: dict[str, Any]) -> None:
         )
     out = console()
     out.print(tasks)
+    if job["accepted_at"]:
+        who, when = shown(job["accepted_by"]), f"{job['accepted_at']:%Y-%m-%d %H:%M} UTC"
+        out.print(f"  blocked ({shown(job['blocked'])})")
+        out.print(f"  accepted by {who} on {when}: {shown(job['accepted_reason'])}")
     for task in job["tasks"]:
         for note in task["notes"]:
             out.print(f"  {task['type']}: {note['level'].lower()}: {shown(note['note'])}")

@@ -16,7 +16,7 @@ from exporter.errors import BrokenExportError
 from registry_assets.process_manager import exports, findings, job_store
 from registry_assets.process_manager.rules.plausibility import Finding
 from registry_assets.process_manager.services import Services
-from registry_resources.database import JOB_TASKS_PLAN, Collection, Job, Task, utcnow
+from registry_resources.database import JOB_TASKS_PLAN, Collection, Database, Job, Task, utcnow
 from registry_resources.database.choices import TaskType
 from registry_resources.exceptions import DataRegistryError, UnexpectedError
 from registry_resources.redaction import redact
@@ -200,20 +200,20 @@ def block(session: Session, job_id: int, found: list[Finding]) -> None:
     job_store.end_job(session, job_id, Job.Result.FAILED, f"Blocked: {reason}")
 
 
-def accept(services: Services, key: str, job_id: int, *, by: str, reason: str) -> None:
+def accept(database: Database, key: str, job_id: int, *, by: str, reason: str) -> None:
     """Record that somebody takes the responsibility for a blocked version, so that it can be published.
 
     Args:
-        services: what the job logic works with.
+        database: the registry's database.
         key: the publication's key.
         job_id: the job.
         by: who.
         reason: why.
 
     Raises:
-        UnexpectedError: if there is no such job, if it isn't blocked, or if a later version is published already.
+        UnexpectedError: if there is no such job, if it isn't blocked, or if there is a later version.
     """
-    with services.database.session() as session:
+    with database.session() as session:
         job = session.scalar(select(Job).join(Job.collection).where(Job.id == job_id, Collection.key == key))
         if job is None:
             raise UnexpectedError(f"{key}: it has no job {job_id}. `registry show {key}` lists its jobs.")
@@ -222,13 +222,19 @@ def accept(services: Services, key: str, job_id: int, *, by: str, reason: str) -
             raise UnexpectedError(
                 f"{key}: job {job_id} can't be accepted, since {why}. `registry show {key}` tells how it ended."
             )
-        active = job.collection.active_job_id
-        if active is not None and active > job_id:
+        if later := _later_version(session, job):
             raise UnexpectedError(
-                f"{key}: job {job_id} can't be accepted, since the later job {active} is published. "
-                "Nothing has to be done."
+                f"{key}: job {job_id} can't be accepted, since the later job {later.id} is "
+                f"{'published. Nothing has to be done.' if later.is_successful else 'blocked too. Look at that one.'}"
             )
         job.accepted_at, job.accepted_by, job.accepted_reason = utcnow(), redact(by), redact(reason)
+
+
+def _later_version(session: Session, job: Job) -> Job | None:
+    later = session.scalars(
+        select(Job).where(Job.collection_id == job.collection_id, Job.id > job.id).order_by(Job.id.desc())
+    )
+    return next((other for other in later if other.is_successful or other.is_blocked), None)
 
 
 def mend(services: Services) -> list[str]:
