@@ -9,6 +9,7 @@ from registry_resources.database.collection import Collection
 from registry_resources.database.database import Database
 from registry_resources.database.job import JOB_TASKS_PLAN, Job
 from registry_resources.database.license import License
+from registry_resources.database.notice import Notice, Trouble
 from registry_resources.database.queries import collection_by_key, latest_job, latest_jobs, recent_jobs, visible
 from registry_resources.database.settings_bundle import Setting, SettingsBundle
 from registry_resources.database.task import Task, TaskNote
@@ -25,10 +26,12 @@ __all__ = [
     "Database",
     "Job",
     "License",
+    "Notice",
     "Setting",
     "SettingsBundle",
     "Task",
     "TaskNote",
+    "Trouble",
     "collection_by_key",
     "latest_job",
     "latest_jobs",

@@ -222,9 +222,9 @@ def test_the_exported_catalogue_synchronised_changes_nothing(run, synced: Databa
 
 def test_migrating_says_from_where_to_where(run):
     """And again, that it was there."""
-    assert run("migrate").stdout == "The database is at version 0002 now (before: none).\n"
-    assert run("migrate").stdout == "The database is at version 0002 already.\n"
-    assert json.loads(run("migrate", "--json").stdout) == {"before": "0002", "after": "0002"}
+    assert run("migrate").stdout == "The database is at version 0003 now (before: none).\n"
+    assert run("migrate").stdout == "The database is at version 0003 already.\n"
+    assert json.loads(run("migrate", "--json").stdout) == {"before": "0003", "after": "0003"}
 
 
 def test_the_check_finds_nothing_wrong_with_what_works(run, synced: Database, monkeypatch: pytest.MonkeyPatch):

@@ -14,10 +14,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from registry_resources.database import Base, Collection, Database, Job, schema
+from registry_resources.database import Base, Collection, Database, Job, Notice, Trouble, schema, utcnow
 from registry_resources.exceptions import ConfigurationError
 
-TABLES = {"collection", "job", "task", "task_note", "license", "settings_bundle", "setting"}
+TABLES = {"collection", "job", "task", "task_note", "license", "settings_bundle", "setting", "trouble", "notice"}
 
 
 def test_filled_tables_go_down_and_up_again(empty_url: str, connect: Callable[[str], Database], rows):
@@ -201,3 +201,30 @@ def test_what_was_there_before_has_no_history_and_is_not_blocked(
         assert (job.coverage, job.collection.history, job.blocked, job.accepted_at) == ({"/ocid": 3}, {}, "", None)
         assert job.collection.active_job_id == job.id
         assert len(job.tasks) == 5
+
+
+def test_what_was_told_is_forgotten_only_by_going_back(empty_url: str, connect: Callable[[str], Database], rows):
+    """0003 on filled tables: migrating again keeps it; down to 0002 loses it, and nothing else."""
+    database = connect(empty_url)
+    database.migrate("0002")
+    with database.session() as session:
+        session.add(rows.filled())
+    database.migrate()
+    now = utcnow()
+    with database.session() as session:
+        session.add(Trouble(collection_id=1, since=now, job_id=1, causes=["failed: it"]))
+        session.add(Notice(number="n", channel="webhook", subject="s", text="t", events=[{"job": 1}], next_try=now))
+    database.migrate()
+    with database.session() as session:
+        told = session.scalars(sa.select(Trouble)).one()
+        assert (told.since, told.causes, told.proposed) == (now, ["failed: it"], False)
+        assert session.scalars(sa.select(Notice.events)).one() == [{"job": 1}]
+        session.delete(session.scalars(sa.select(Collection)).one())
+        session.flush()
+        assert session.scalars(sa.select(Trouble)).all() == []
+        session.rollback()
+    database.downgrade("0002")
+    database.migrate()
+    with database.session(read_only=True) as session:
+        assert session.scalars(sa.select(Trouble)).all() == []
+        assert session.scalars(sa.select(Job)).one().collection.key == "ruritania"
