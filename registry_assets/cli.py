@@ -21,6 +21,7 @@ from registry_resources.redaction import redact
 
 COMMANDS: Mapping[str, str] = {
     "accept": "registry_assets.commands.accept:accept",
+    "backfill": "registry_assets.commands.backfill:backfill",
     "check": "registry_assets.commands.check:check",
     "cleanup": "registry_assets.commands.cleanup:cleanup",
     "delete-job": "registry_assets.commands.delete_job:delete_job",

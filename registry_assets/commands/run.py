@@ -72,7 +72,7 @@ def execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
                 )
             defs = build_defs({"reporting": ReportingResource.to(display)})
             job = defs.resolve_job_def("refresh")
-            keys = _selected(defs, select)
+            keys = selected(defs, select)
             result = job.execute_in_process(
                 instance=instance,
                 partition_key=key,
@@ -111,7 +111,12 @@ def _reason(failure: Any) -> str:
     return str(failure.error.message).strip() if failure.error else "It failed without a reason; see the run in Dagit."
 
 
-def _selected(defs: Any, select: str | None) -> list[str]:
+def selected(defs: Any, select: str | None) -> list[str]:
+    """Return the names of the assets that a selection is of, in the order of a job; all of them if there is none.
+
+    Raises:
+        click.BadParameter: if it is no selection.
+    """
     import dagster as dg  # noqa: PLC0415 (see the module's docstring)
 
     if not select:
