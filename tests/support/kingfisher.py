@@ -90,9 +90,11 @@ class Kingfisher:
             self.process.load(root, name, releases)
         return root
 
-    def completed(self, files: dict[str, list[Any]] | None = None, **merging: Any) -> int:
+    def completed(
+        self, files: dict[str, list[Any]] | None = None, source_id: str = "ruritania", **merging: Any
+    ) -> int:
         """A crawl all of whose releases are merged."""
-        root = self.crawl(files or {"a.json": [release(1), release(2)]})
+        root = self.crawl(files or {"a.json": [release(1), release(2)]}, source_id)
         self.process.finish(root, **merging)
         return root
 
