@@ -13,6 +13,8 @@ import json
 import logging
 import re
 import threading
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
@@ -82,6 +84,17 @@ def redact(text: str) -> str:
         text = _HEADER.sub(rf"\1{HIDDEN}", text)
         text = _NAMED.sub(rf"\1{HIDDEN}", text)
     return text
+
+
+def redact_value(value: Any) -> Any:
+    """Hide the secrets in a JSON value, text by text: to redact the whole could break it."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redact(str(name)): redact_value(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact_value(item) for item in value]
+    return value
 
 
 def safe_url(url: str) -> str:

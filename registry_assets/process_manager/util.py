@@ -21,7 +21,7 @@ from registry_resources.database import Collection, Job, Task, TaskNote
 from registry_resources.database.choices import TaskStatus
 from registry_resources.exceptions import RecoverableError, UnexpectedError
 from registry_resources.process.backend import Note, ProcessJob
-from registry_resources.redaction import redact, safe_url
+from registry_resources.redaction import redact, redact_value, safe_url
 
 M = TypeVar("M", bound="TaskManager")
 
@@ -162,7 +162,7 @@ class TaskManager(ABC):
             self.services.guard(session)
             session.execute(delete(TaskNote).where(TaskNote.task_id == self.task.id))
             session.add_all(
-                TaskNote(task_id=self.task.id, level=note.level, note=redact(note.note), data=dict(note.data))
+                TaskNote(task_id=self.task.id, level=note.level, note=redact(note.note), data=redact_value(note.data))
                 for note in notes
             )
 

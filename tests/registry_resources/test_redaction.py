@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_resources import redaction
-from registry_resources.redaction import RedactingFilter, install_redaction, redact, register_secret, safe_url
+from registry_resources.redaction import (
+    RedactingFilter,
+    install_redaction,
+    redact,
+    redact_value,
+    register_secret,
+    safe_url,
+)
 
 CANARY = "c4n4ry/+ \"é'=&"
 
@@ -151,3 +158,9 @@ def test_a_log_shows_no_secret_in_messages_arguments_or_tracebacks():
 def test_a_safe_url_can_be_shown():
     """JOB-25 shows URLs in errors."""
     assert safe_url("http://u:canary@h:1/x?access_token=canary") == "http://u:***@h:1/x?access_token=***"
+
+
+def test_secrets_are_hidden_in_every_text_of_a_value() -> None:
+    """I6: notes carry examples of log lines."""
+    value = {"count": 2, "examples": ["https://u:pw-canary@h.example/x", {"b": ("token=canary", None)}]}
+    assert redact_value(value) == {"count": 2, "examples": ["https://u:***@h.example/x", {"b": ["token=***", None]}]}
