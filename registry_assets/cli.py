@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "keep": "registry_assets.commands.keep:keep",
     "list": "registry_assets.commands.list:list_",
     "migrate": "registry_assets.commands.migrate:migrate",
+    "notify-test": "registry_assets.commands.notify_test:notify_test",
     "remove": "registry_assets.commands.remove:remove",
     "run": "registry_assets.commands.run:run",
     "show": "registry_assets.commands.show:show",

@@ -5,6 +5,7 @@ Belongs here: checks that change nothing. Does not belong here: whether publicat
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -69,6 +70,7 @@ def run_checks() -> list[Outcome]:
         _outcome("settings bundles", lambda: _bundles(settings)),
         *(_outcome(name, lambda path=path: _folder(path)) for name, path in folders.items()),  # type: ignore[misc]
         *_kingfisher(settings),
+        _notifications(settings),
         _dagster(),
     ]
 
@@ -178,6 +180,28 @@ def _folder(path: Path) -> str:
         raise ConfigurationError(f"{existing} can't be written to. {remedy}")
     free = shutil.disk_usage(existing).free / 10**9
     return f"{path}{'' if existing == path else ' (made when needed)'}, {free:,.1f} GB free"
+
+
+def _notifications(settings: Settings) -> Outcome:
+    """Where notifications go, without sending any: `registry notify-test` does."""
+    from registry_assets.process_manager import outbox  # noqa: PLC0415 - not before it is needed
+    from registry_resources.database import Database  # noqa: PLC0415
+    from registry_resources.notify import channels  # noqa: PLC0415
+
+    ways = [f"by {channel.name} to {channel.where}" for channel in channels(settings).values()]
+    detail = "; ".join(["to the log", *ways, *(["`registry notify-test` tries them"] if ways else ["nowhere else"])])
+    waiting: list[tuple[str, int, str]] = []
+    with contextlib.suppress(ConfigurationError):  # which is told where the database is checked
+        database = Database(settings.database_url)
+        try:
+            database.check()
+            with database.session(read_only=True) as session:
+                waiting = outbox.waiting(session)
+        finally:
+            database.dispose()
+    if waiting:
+        detail = "; ".join(f"{count:,} wait for {channel}: {error}" for channel, count, error in waiting)
+    return Outcome("notifications", "warning" if waiting else "ok", detail)
 
 
 def _dagster() -> Outcome:

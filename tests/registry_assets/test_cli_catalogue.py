@@ -238,6 +238,7 @@ def test_the_check_finds_nothing_wrong_with_what_works(run, synced: Database, mo
         "REGISTRY_HOME": "ok",
         "EXPORTER_DIR": "ok",
         "file store": "ok",
+        "notifications": "ok",
         "DAGSTER_HOME": "warning",
     }
     assert "canary" not in run("check").stdout
