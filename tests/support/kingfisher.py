@@ -17,6 +17,7 @@ from registry_resources.process.kingfisher_tree import Patience
 from registry_resources.settings import Settings
 from tests.services.kingfisher_process import KingfisherProcess
 from tests.services.kingfisher_process_store import OF_A_COLLECTION
+from tests.support.postgresql import create_database, database_url, execute
 
 DATABASE = "kingfisher_process"
 VERSION = "2026-01-02 03:04:05"
@@ -109,10 +110,18 @@ class Kingfisher:
 
 
 def prepare(server: str) -> None:
-    """Make the database with its tables, and the role that may only read, on a PostgreSQL server."""
-    execute(server, f'CREATE DATABASE "{DATABASE}"', f"CREATE ROLE {READER} LOGIN PASSWORD 'reading'")
-    process = KingfisherProcess(database_url(server, DATABASE))
-    with process:
+    """Make the database with its tables, and the role that may only read, on a PostgreSQL server, once."""
+    connection = psycopg2.connect(server)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+            if cursor.fetchone():
+                return
+    finally:
+        connection.close()
+    create_database(server, DATABASE)
+    execute(server, f"CREATE ROLE {READER} LOGIN PASSWORD 'reading'")
+    with KingfisherProcess(database_url(server, DATABASE)) as process:
         process.create_tables()
         process.run(f"GRANT SELECT ON compiled_release, data, release TO {READER}")
 
@@ -124,20 +133,3 @@ def kingfisher_on(server: str, home: Path) -> Iterator[Kingfisher]:
     with KingfisherProcess(url) as process:
         process.run(f"TRUNCATE {', '.join((*OF_A_COLLECTION, 'collection', 'data', 'package_data'))} RESTART IDENTITY")
         yield Kingfisher(process, url.replace("postgres:@", f"{READER}:reading@", 1), home)
-
-
-def execute(server: str, *statements: str) -> None:
-    """Run statements outside of a transaction."""
-    connection = psycopg2.connect(server)
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-    finally:
-        connection.close()
-
-
-def database_url(server: str, name: str) -> str:
-    """The URL of a database of a server, given that of its maintenance database."""
-    return server.replace("/postgres?", f"/{name}?")

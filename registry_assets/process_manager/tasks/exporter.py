@@ -25,6 +25,7 @@ class ExporterTask(TaskManager):
     final_output: ClassVar[bool] = True
     _thread: threading.Thread | None = None
     _error: BaseException | None = None
+    _broke = ""
     _releases = 0
     _bytes = 0
 
@@ -62,18 +63,18 @@ class ExporterTask(TaskManager):
             self.run()
         elif not self._thread.is_alive():
             if isinstance(self._error, RecoverableError):
-                self._thread = None
+                self._thread, self._broke = None, f"begun anew, since: {self._error}"
             if self._error:
                 raise self._error
             return Task.Status.COMPLETED, None
         return Task.Status.RUNNING, None
 
     def progress(self) -> Progress:
-        """Releases and bytes written."""
+        """Releases and bytes written; until there are some again, why they were given up."""
         return Progress(
             self.key,
             self.task.type,
-            f"{self._releases:,} releases, {self._bytes / 1e6:,.1f} MB" if self._releases else "",
+            f"{self._releases:,} releases, {self._bytes / 1e6:,.1f} MB" if self._releases else self._broke,
             self._releases,
             (self.job.context.get("process_counts") or {}).get("compiled_releases"),
         )

@@ -14,7 +14,8 @@ from registry_resources.process.kingfisher_check import check_api, check_databas
 from registry_resources.process.kingfisher_notes import gathered
 from registry_resources.settings import Settings
 from tests.services.kingfisher_process import LOGIN, NOT_FOUND, Fault
-from tests.support.kingfisher import DATABASE, Kingfisher, execute, release
+from tests.support.kingfisher import DATABASE, Kingfisher, release
+from tests.support.postgresql import execute
 
 
 def test_a_crawl_is_followed_to_its_end(kingfisher: Kingfisher) -> None:
