@@ -100,7 +100,8 @@ def _cause(error: Exception) -> str:
         return f"{_answer(error.smtp_code, error.smtp_error)}. Check the user and password in REGISTRY_SMTP_URL."
     if isinstance(error, smtplib.SMTPResponseException):
         return _answer(error.smtp_code, error.smtp_error)
-    if isinstance(error, TimeoutError):
+    # smtplib says of a server that gives no answer that it closed the connection.
+    if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
         return "it gave no answer in time"
     return redact(" ".join(str(error).split())) or type(error).__name__
 

@@ -61,7 +61,11 @@ class Mailbox:
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                Conversation(mailbox, self.request).hold()
+                conversation = Conversation(mailbox, self.request)
+                try:
+                    conversation.hold()
+                finally:
+                    conversation.connection.close()
 
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -174,7 +178,11 @@ class Conversation:
 
     def _secure(self) -> None:
         assert self.mailbox.context
-        self.connection = self.mailbox.context.wrap_socket(self.connection, server_side=True)
+        plain = self.connection
+        try:
+            self.connection = self.mailbox.context.wrap_socket(plain, server_side=True)
+        finally:
+            plain.close()
         self.secured = True
 
     def _say(self, *lines: str) -> None:
