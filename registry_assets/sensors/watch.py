@@ -33,9 +33,6 @@ SILENT_FOR = 120.0
 UNKNOWN_FOR = 300.0
 """The same for a run whose process has not come to its first step, and for one between two steps."""
 
-SOON = 30.0
-"""The same for such a run that is being cancelled, where nothing is lost."""
-
 STUCK_FOR = 600.0
 """Seconds without a beat after which a process that is still there is killed; also after its run has ended."""
 
@@ -45,8 +42,11 @@ RUNLESS_FOR = 3600.0
 BUDGET = 30.0
 """Seconds that a look may spend on ending crawls. Dagster stops a sensor after 60. Cleaning up does the rest."""
 
-WAITING = (DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING)
-"""Runs that have no process yet: Dagster itself gives up those that don't start."""
+WAITING = (DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED)
+"""Runs that have no process yet."""
+
+PATIENCE = {DagsterRunStatus.CANCELING: 30.0, DagsterRunStatus.STARTING: SILENT_FOR}
+"""Seconds after which a run that has no step yet, and no process here, is dead: less where less can be lost."""
 
 REASON_LENGTH = 2_000
 
@@ -116,7 +116,7 @@ def _why_dead(
     if job is None or job.worker is None:
         pid, is_here = _process(instance, run)
         silent = memory.unchanged(f"run {run.run_id}", run.status.value)
-        if is_here or silent < (SOON if run.status == DagsterRunStatus.CANCELING else UNKNOWN_FOR):
+        if is_here or silent < PATIENCE.get(run.status, UNKNOWN_FOR):
             return None
         return f"Its process{f' {pid}' if pid else ''} is not there, and no step of it has begun for {silent:.0f} s"
     who = f"process {job.worker.get('pid')} on {job.worker.get('host')}"
