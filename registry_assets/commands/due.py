@@ -95,6 +95,6 @@ def _show(standings: list[Standing], planned: Any) -> None:
         if standing.verdict.overdue:
             click.echo(f"Warning: {standing.key}: {standing.verdict.reason}. See its run in Dagit.", err=True)
     if planned:
-        click.echo(f"Planned {len(planned):,} jobs. Their runs are asked for while Dagster's daemon runs.", err=True)
+        click.echo(f"Jobs planned: {len(planned):,}. Their runs are asked for while Dagster's daemon runs.", err=True)
         if left := sum(standing.verdict.due and standing.key not in planned for standing in standings):
-            click.echo(f"{left:,} more are due: Dagster plans them in their turn.", err=True)
+            click.echo(f"Due as well: {left:,}. Dagster plans their jobs in their turn.", err=True)
