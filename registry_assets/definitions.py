@@ -25,6 +25,7 @@ from registry_assets.schedules import SCHEDULES
 from registry_assets.sensors.catalogue_document import catalogue_document_sensor
 from registry_assets.sensors.catalogue_partitions import catalogue_partitions
 from registry_assets.sensors.out_of_date import out_of_date
+from registry_assets.sensors.watch import watch
 from registry_resources.dagster_resources import CollectResource, DatabaseResource, ProcessResource, SettingsResource
 
 ASSETS = [collected, processed, exported, coverage, flattened, published, catalogue]
@@ -51,7 +52,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         assets=ASSETS,
         jobs=[refresh, catalogue_document, *HOUSEKEEPING],
         schedules=SCHEDULES,
-        sensors=[catalogue_document_sensor, catalogue_partitions, out_of_date],
+        sensors=[catalogue_document_sensor, catalogue_partitions, out_of_date, watch],
         resources={**resources, "registry": Registry(**resources)},
         executor=dg.in_process_executor,
     )
