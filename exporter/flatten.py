@@ -208,8 +208,7 @@ def _sizes(pieces: Sequence[_Piece]) -> dict[str, int]:
 
 def _make_tables(work: _Work, pieces: Sequence[_Piece]) -> tuple[list[Table], list[_Cell]]:
     found, renamed = tables.union([piece.tables for piece in pieces])
-    if renamed:
-        work.counts["columns_renamed"] = renamed
+    work.counts.update(renamed)
     cells: list[_Cell] = []
     for number, table in enumerate(found):
         by_year: dict[str, _Cell] = {}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,12 @@ from exporter.mend import SEPARATOR, STAND_INS
 from exporter.types import Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 MAIN = "main"
+# What flatterer calls that table here, so that a list called `main` is a table of its own: no key is called that, for
+# it would be two characters that no text holds, and `main`.
+RAW_MAIN = f"{STAND_INS['/']}{STAND_INS[SEPARATOR]}main"
 _UNSAFE = {".": "_.", "..": "_..", "": "_"}  # names of tables that no folder can have
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _NO_FILE = re.compile(r'[/\\:*?"<>|\[\]]')
@@ -106,7 +110,12 @@ def joined(raw: str) -> str:
 
     Control characters become spaces, as flatterer does in the headers of its CSV files.
     """
+    raw = raw.replace(RAW_MAIN, MAIN)
     return _CONTROL.sub(" ", raw.replace(SEPARATOR, "_").replace(STAND_INS["/"], "/"))
+
+
+def _path(raw: str) -> tuple[str, ...]:
+    return tuple(raw.replace(RAW_MAIN, MAIN).split(SEPARATOR))
 
 
 def table_name(raw: str) -> str:
@@ -128,33 +137,46 @@ def groups(names: Iterable[str]) -> list[list[str]]:
     return [group for group in by_name.values() if len(group) > 1]
 
 
-def union(parts: Sequence[Mapping[str, RawTable]]) -> tuple[list[Table], int]:
+def _free(name: str, taken: Collection[str]) -> str:
+    number = 2
+    while f"{name}_{number}" in taken:
+        number += 1
+    return f"{name}_{number}"
+
+
+def union(parts: Sequence[Mapping[str, RawTable]]) -> tuple[list[Table], Counter[str]]:
     """Make the final tables.
 
     Args:
         parts: the raw tables of each part, by raw name, the parts in the order of their rows.
 
     Returns:
-        The tables, in the order of their first appearance (`main` first), and how many columns had to be renamed
-        because of clashes.
+        The tables, in the order of their first appearance (`main` first), and what had to be renamed:
+        `columns_renamed`, because of clashes; `tables_renamed`, which is that of a list called `main`.
     """
+    names = {raw: table_name(raw) for part in parts for raw in part}
+    renamed: Counter[str] = Counter()
+    for raw, name in names.items():
+        if name == MAIN and raw != RAW_MAIN:
+            names[raw] = _free(MAIN, names.values())
+            renamed["tables_renamed"] += 1
     evidence: dict[str, dict[str, Evidence]] = {}
     sources: dict[str, dict[str, None]] = {}
     clashing: dict[str, set[str]] = {}
     for part in parts:
         for raw, found in part.items():
-            name = table_name(raw)
+            name = names[raw]
             sources.setdefault(name, {})[raw] = None
             known = evidence.setdefault(name, {})
             for column, values, possible in zip(found.columns, found.values, found.possible, strict=True):
                 known.setdefault(column, Evidence()).merge(Evidence(values, possible))
             clashing.setdefault(name, set()).update(found.clashes)
-    names = sorted(evidence, key=lambda name: name != MAIN)  # stable: otherwise as they appeared
-    paths = {tuple(raw.split(SEPARATOR)) for raws in sources.values() for raw in raws}
-    renamed, result = 0, []
-    for name in names:
+    paths = {_path(raw) for raws in sources.values() for raw in raws if raw != RAW_MAIN}
+    result = []
+    for name in sorted(evidence, key=lambda name: name != MAIN):  # stable: otherwise as they appeared
         columns, more = _columns(tuple(sources[name]), evidence[name], clashing[name], paths)
-        renamed += more
+        if more:
+            renamed["columns_renamed"] += more
         result.append(Table(name, columns, tuple(sources[name])))
     return result, renamed
 
@@ -164,20 +186,20 @@ def _columns(
 ) -> tuple[tuple[Column, ...], int]:
     by_name: dict[str, list[str]] = {}
     renamed = 0
+    published = {joined(raw) for raw in evidence}
     for raw in evidence:
         name = joined(raw)
         if name in by_name and name in clashing:
-            number = 2
-            while f"{name}_{number}" in by_name:
-                number += 1
-            name, renamed = f"{name}_{number}", renamed + 1
+            name, renamed = _free(name, by_name.keys() | published), renamed + 1
         by_name.setdefault(name, []).append(raw)
-    base = () if raw_tables[0] == MAIN else tuple(raw_tables[0].split(SEPARATOR))
+    base = () if raw_tables[0] == RAW_MAIN else _path(raw_tables[0])
     columns = []
     for name, raws in by_name.items():
         total = Evidence()
         for raw in raws:
             total.merge(evidence[raw])
-        path = tuple(raws[0].split(SEPARATOR))
-        columns.append(Column(name, total.arrow_type(), describe(base, path, paths), tuple(raws)))
+        path = _path(raws[0])
+        of_a_list = path[0] == MAIN and not raws[0].startswith(RAW_MAIN)  # called `main`: the standard has none
+        text = "" if of_a_list else describe(base, path, paths)
+        columns.append(Column(name, total.arrow_type(), text, tuple(raws)))
     return tuple(columns), renamed

@@ -46,7 +46,7 @@ def _flatten_rs() -> Any:
 # The arguments of flatterer 0.25's function, in its order. FLA-03, but for the separator, and with one thread: with
 # more the order of rows and columns differs at each run. Types are found here, so all are text (`all_strings`).
 _OPTIONS: dict[str, Any] = {
-    "csv": True, "xlsx": False, "ods": False, "sqlite": False, "parquet": False, "main_table_name": tables.MAIN,
+    "csv": True, "xlsx": False, "ods": False, "sqlite": False, "parquet": False, "main_table_name": tables.RAW_MAIN,
     "tables_csv": "", "only_tables": False, "fields_csv": "", "only_fields": False, "inline_one_to_one": False,
     "path_separator": mend.SEPARATOR, "preview": 0, "table_prefix": "", "id_prefix": "", "emit_obj": [], "force": True,
     "schema": "", "schema_titles": "", "path": [], "json_stream": False, "ndjson": True, "sqlite_path": "",

@@ -159,6 +159,18 @@ def test_parquet_and_excel_hold_the_same(flat: tuple[Export, dict[str, Any]]) ->
         assert {key: value for key, value in values.items() if key not in {"ocid", "id", "date"}} == want
 
 
+def test_a_list_called_main_adds_no_rows_to_the_releases(tmp_path: Path) -> None:
+    """It is a table of its own, counted; what is below it keeps the release's `main_id` and gets its own beside it."""
+    target = export(tmp_path, [line("a", '"main":[{"id":"m","list":[{"v":"1"}]}],"b":{"main":[{"v":"2"}]}')])
+    summary = flatten(target, formats=("csv", "parquet"))
+    assert [row["id"] for row in table(target, "full", "main")] == ["a"]
+    release = {"main_ocid": "o-a", "main_id": "a"}
+    assert table(target, "full", "main_2") == [{"id": "m", **release}]
+    assert table(target, "full", "main_list") == [{"v": "1", **release, "main_id_2": "m"}]
+    assert table(target, "full", "b_main") == [{"v": "2", **release}]
+    assert summary.details["counts"] == {"tables_renamed": 1, "columns_renamed": 1}
+
+
 def test_a_line_of_100_mb_passes(tmp_path: Path) -> None:
     """It is a part of its own."""
     text = "é" * 50_000_000

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from exporter import tables
 from exporter.descriptions import describe
-from exporter.tables import RawTable
+from exporter.tables import RAW_MAIN, RawTable
 from exporter.types import ANY, INTEGER, Evidence
 
 
@@ -16,38 +16,59 @@ def raw(*columns: str, rows: int = 1, possible: int = 0, clashes: tuple[str, ...
 
 def test_columns_are_the_union_in_order_of_appearance() -> None:
     """Year files have the same columns, so they can be appended."""
-    found, renamed = tables.union([{"main": raw("ocid", "a\x1fb")}, {"items": raw("id"), "main": raw("z", "ocid")}])
+    found, renamed = tables.union(
+        [{RAW_MAIN: raw("ocid", "a\x1fb")}, {"items": raw("id"), RAW_MAIN: raw("z", "ocid")}]
+    )
     assert [(table.name, [column.name for column in table.columns]) for table in found] == [
         ("main", ["ocid", "a_b", "z"]),
         ("items", ["id"]),
     ]
-    assert renamed == 0
+    assert not renamed
 
 
 def test_columns_of_one_name_are_one_unless_a_row_has_both() -> None:
     """Of two values in a row flatterer drops one; here neither is."""
-    one, _ = tables.union([{"main": raw("a_b")}, {"main": raw("a\x1fb")}])
+    one, _ = tables.union([{RAW_MAIN: raw("a_b")}, {RAW_MAIN: raw("a\x1fb")}])
     assert [(column.name, column.sources) for column in one[0].columns] == [("a_b", ("a_b", "a\x1fb"))]
-    two, renamed = tables.union([{"main": raw("a_b", "a\x1fb", "a_b_2", clashes=("a_b",))}])
+    two, renamed = tables.union([{RAW_MAIN: raw("a_b", "a\x1fb", "a_b_2", clashes=("a_b",))}])
     assert [(column.name, column.sources) for column in two[0].columns] == [
         ("a_b", ("a_b",)),
-        ("a_b_2", ("a\x1fb", "a_b_2")),
+        ("a_b_3", ("a\x1fb",)),  # not the name of another, in which a row may have a value too
+        ("a_b_2", ("a_b_2",)),
     ]
-    assert renamed == 1
+    assert renamed == {"columns_renamed": 1}
 
 
 def test_types_are_the_same_in_every_year() -> None:
     """A column is a number only if it is in all parts."""
     found, _ = tables.union(
-        [{"main": raw("n", "m", possible=ANY)}, {"main": raw("n", possible=INTEGER)}, {"main": raw("m", possible=0)}]
+        [
+            {RAW_MAIN: raw("n", "m", possible=ANY)},
+            {RAW_MAIN: raw("n", possible=INTEGER)},
+            {RAW_MAIN: raw("m", possible=0)},
+        ]
     )
     assert [str(column.arrow_type) for column in found[0].columns] == ["int64", "string"]
 
 
 def test_tables_of_one_name_are_one() -> None:
     """As in flatterer: their rows go to one file."""
-    found, _ = tables.union([{"main": raw("x"), "a\x1fb": raw("p"), "a_b": raw("q")}])
-    assert [(table.name, table.sources) for table in found] == [("main", ("main",)), ("a_b", ("a\x1fb", "a_b"))]
+    found, _ = tables.union([{RAW_MAIN: raw("x"), "a\x1fb": raw("p"), "a_b": raw("q")}])
+    assert [(table.name, table.sources) for table in found] == [
+        ("main", (RAW_MAIN,)),
+        ("a_b", ("a\x1fb", "a_b")),
+    ]
+
+
+def test_a_list_called_main_is_a_table_of_its_own() -> None:
+    """In flatterer its rows are among those of the releases."""
+    found, renamed = tables.union([{RAW_MAIN: raw("x"), "main": raw("y"), "main_2": raw("z")}])
+    assert [(table.name, table.sources) for table in found] == [
+        ("main", (RAW_MAIN,)),
+        ("main_3", ("main",)),
+        ("main_2", ("main_2",)),
+    ]
+    assert renamed == {"tables_renamed": 1}
 
 
 def test_names_of_tables_are_names_of_files_on_any_system() -> None:
@@ -84,7 +105,7 @@ def test_columns_are_described_where_the_standard_has_their_path() -> None:
 
 def test_descriptions_are_metadata_of_the_fields() -> None:
     """They go into Parquet."""
-    found, _ = tables.union([{"main": raw("ocid", "x")}])
+    found, _ = tables.union([{RAW_MAIN: raw("ocid", "x")}])
     assert found[0].schema.field("ocid").metadata[b"description"].startswith(b"Open contracting ID")
     assert found[0].schema.field("x").metadata is None
     assert found[0].schema.field("x").type == pa.string()
