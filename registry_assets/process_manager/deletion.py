@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from exporter import publish, withdraw
+from exporter import files, publish, withdraw
 from exporter.util import Export
 from registry_assets.process_manager import exports, holding, job_store
 from registry_assets.process_manager.services import Services
@@ -103,6 +103,10 @@ def remove_exports(services: Services, job: Job, directories: list[Export] | Non
     with exports.translated():
         for target in directories or publish.revisions(services.settings.exporter_dir, job.collection.key, job.id):
             publish.remove(target)
+    folder = services.settings.exporter_dir / job.collection.key
+    if not folder.is_symlink():
+        for name in (f"{job.id}-", f"{job.id}.r"):  # what a kill in the middle of it has left, an earlier time
+            files.clean_temporaries(folder, name)
 
 
 def remove_publication(services: Services, key: str, *, keep_exports: bool = False) -> None:
@@ -118,23 +122,7 @@ def remove_publication(services: Services, key: str, *, keep_exports: bool = Fal
         LockFileError: if a job of it is incomplete, or somebody works on one.
         RecoverableError: if something can't be deleted for now. It can be tried again.
     """
-    with services.database.session() as session:
-        collection = collection_by_key(session, key)
-        if collection is None:
-            raise ConfigurationError(
-                f"{key}: the catalogue has no such publication. `registry list` shows those it has."
-            )
-        collection.frozen = True  # nothing new begins meanwhile, nor if this is interrupted
-        incomplete = session.scalar(
-            select(Job).where(Job.collection_id == collection.id, Job.status != Job.Status.COMPLETED)
-        )
-        if incomplete is not None:
-            raise LockFileError(
-                f"{key}: job {incomplete.id} is {incomplete.status.lower()}. Terminate its run, or wait until it "
-                f"ends, then remove the publication again. It is frozen meanwhile."
-            )
-        active = collection.active_job_id
-        jobs = list(session.scalars(select(Job.id).where(Job.collection_id == collection.id).order_by(Job.id)))
+    jobs, active = _freeze(services, key)
     root = services.settings.exporter_dir
     with exports.translated():
         pointer = publish.read_latest(root, key)
@@ -156,6 +144,29 @@ def remove_publication(services: Services, key: str, *, keep_exports: bool = Fal
                 delete_job(services, job_id)
         withdraw.remove_folder(root, key)
     _delete_row(services, key)
+
+
+def _freeze(services: Services, key: str) -> tuple[list[int], int | None]:
+    """See that nothing new begins, also if the removal is interrupted. Returns the ids of all jobs and the active one.
+
+    Raises:
+        ConfigurationError: if there is no such publication.
+        LockFileError: if a job of it is incomplete.
+    """
+    with services.database.session() as session:
+        collection = collection_by_key(session, key)
+        if collection is None:
+            raise ConfigurationError(
+                f"{key}: the catalogue has no such publication. `registry list` shows those it has."
+            )
+        collection.frozen = True
+        jobs = list(session.scalars(select(Job).where(Job.collection_id == collection.id).order_by(Job.id)))
+    if incomplete := next((job for job in jobs if not job.is_complete), None):
+        raise LockFileError(
+            f"{key}: job {incomplete.id} is {incomplete.status.lower()}. Terminate its run, or wait until it ends, "
+            f"then remove the publication again. It is frozen meanwhile."
+        )
+    return [job.id for job in jobs], collection.active_job_id
 
 
 def _delete_row(services: Services, key: str) -> None:
