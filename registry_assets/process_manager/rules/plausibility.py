@@ -110,10 +110,12 @@ def of_compiling(counts: Mapping[str, int]) -> list[Finding]:
     share = lost / ocids if ocids else 0.0
     sentence = f"{lost:,} of {ocids:,} ocids could not be merged: {share:.2%} (at most {MAX_LOST:.0%} may)."
     numbers = {"ocids": ocids, "compiled releases": compiled, "not merged": lost, "share": round(share, 4)}
+    there = f"There are {compiled:,} compiled releases."
+    if not compiled:
+        left_out = [f"{n:,} {name.removeprefix('skipped_').replace('_', ' ')}" for name, n in counts.items() if n]
+        there = f"There are no compiled releases. What was counted: {', '.join(left_out) or 'nothing'}."
     return [
-        _finding(
-            "compiled", compiled > 0, f"There are {compiled:,} compiled releases.", {"compiled releases": compiled}
-        ),
+        _finding("compiled", compiled > 0, there, {"compiled releases": compiled}),
         Finding("merge_errors", _grade(share, WARN_LOST, MAX_LOST), sentence, numbers),
     ]
 
