@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ def add_version(
             task.initiate()
             task.complete(Task.Result.OK)
         job.context["process_counts"] = {"ocids": total, "compiled_releases": total}
+        job.date_from = datetime.date(min(years), 6, 1)
+        job.date_to = datetime.date(max(years), 6, 1)
         session.flush()
         number = job.id
     make_export(publish.writable(services.settings.exporter_dir, key, number), years, counts)
