@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry_assets.process_manager.rules.notification import MOST_CAUSES, Event, Kind
+from registry_assets.process_manager.rules.notification import Event, Kind
 from registry_resources.redaction import redact
 
 IN_FULL = 20
@@ -143,7 +143,7 @@ def text(news: Sequence[News]) -> str:
     parts = [_group(kind, items) for (kind, _), items in ordered[:IN_FULL]]
     if rest := [item for _, items in ordered[IN_FULL:] for item in items]:
         parts.append(f"And {len(rest):,} more, for {len(ordered) - IN_FULL:,} other causes: {_keys(rest)}")
-    parts.append(f"This is told once. No more is, until a publication changes; at most {MOST_CAUSES} causes of each.")
+    parts.append(f"Nothing more is told of {'these' if len(news) > 1 else 'this'} until something changes.")
     return "\n\n".join(parts) + "\n"
 
 
