@@ -24,6 +24,7 @@ from registry_assets.schedules import JOBS as HOUSEKEEPING
 from registry_assets.schedules import SCHEDULES
 from registry_assets.sensors.catalogue_document import catalogue_document_sensor
 from registry_assets.sensors.catalogue_partitions import catalogue_partitions
+from registry_assets.sensors.notifications import notify
 from registry_assets.sensors.out_of_date import out_of_date
 from registry_assets.sensors.watch import watch
 from registry_resources.dagster_resources import CollectResource, DatabaseResource, ProcessResource, SettingsResource
@@ -52,7 +53,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         assets=ASSETS,
         jobs=[refresh, catalogue_document, *HOUSEKEEPING],
         schedules=SCHEDULES,
-        sensors=[catalogue_document_sensor, catalogue_partitions, out_of_date, watch],
+        sensors=[catalogue_document_sensor, catalogue_partitions, notify, out_of_date, watch],
         resources={**resources, "registry": Registry(**resources)},
         executor=dg.in_process_executor,
     )
