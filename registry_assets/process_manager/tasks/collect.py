@@ -43,6 +43,8 @@ class CollectTask(TaskManager):
         if not (self.resume and context.get("job_id")):
             if context.get("job_id"):
                 self.wipe()
+                # What that crawl fed would be lost sight of with its id.
+                self.services.process.wipe(self.process_job)
             # Never an id that was used before, also if the database was made anew beside an old folder of crawls.
             crawl = f"{self.key}-{self.job.id}-{secrets.token_hex(4)}"
             self.remember(**dict.fromkeys(OF_A_CRAWL), job_id=crawl, spider=self.collection.source_id)

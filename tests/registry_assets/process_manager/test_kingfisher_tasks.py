@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from registry_assets.process_manager import job_store
 from registry_assets.process_manager.driver import Pace, TaskFailedError, drive
 from registry_assets.process_manager.services import Services
+from registry_assets.process_manager.tasks.collect import CollectTask
 from registry_assets.process_manager.tasks.exporter import ExporterTask
 from registry_resources.database import Job, Task
 from registry_resources.exceptions import RecoverableError
@@ -29,9 +31,9 @@ def kingfisher(postgresql: str, tmp_path: Path) -> Iterator[Kingfisher]:
         yield bench
 
 
-def remember(services: Services, job_id: int, **context: object) -> None:
+def remember(services: Services, number: int, **context: object) -> None:
     with services.database.session() as session:
-        found = session.get_one(Job, job_id)  # held, or what is changed in it is lost with it
+        found = session.get_one(Job, number)  # held, or what is changed in it is lost with it
         found.context.update(context)
 
 
@@ -173,13 +175,37 @@ def test_a_cancelled_export_lets_go_of_its_source(services: Services, collected_
     process.times, process.endless = 0, True
     services = dataclasses.replace(services, process=process)
     with services.database.session() as session:
-        found = session.get_one(Job, collected_job)
-        assert found.collection.key == "ruritania"
-        assert found.tasks
-        task = found.task(Task.Type.EXPORTER)
-        assert task.job.collection
+        task = job_store.load_task(session, session.get_one(Job, collected_job).task(Task.Type.EXPORTER).id)
     manager = ExporterTask(task, services)
     manager.run()
     assert manager.get_status() == (Task.Status.RUNNING, None)
     manager.cancel()
     assert process.closed == 1
+
+
+class Crawls:
+    """A collect backend that schedules, and deletes nothing."""
+
+    poll = (0.1, 1.0)
+    resumes = False
+    makes_collections = True
+
+    def schedule(self, request: object) -> dict[str, str]:
+        return {}
+
+    def wipe(self, *of: object) -> None:
+        """Files are not in question here."""
+
+
+def test_collecting_again_deletes_what_the_crawl_before_fed(
+    services: Services, collected_job: int, kingfisher: Kingfisher
+) -> None:
+    """RET-05: nothing is left behind in Kingfisher Process of a crawl whose id the job forgets."""
+    root = kingfisher.crawl({"a.json": [release(1)]})
+    services = dataclasses.replace(services, process=kingfisher.backend, collect=Crawls())  # type: ignore[arg-type]
+    remember(services, collected_job, process_id=root, job_id="before")
+    with services.database.session() as session:
+        task = job_store.load_task(session, session.get_one(Job, collected_job).task(Task.Type.COLLECT).id)
+    CollectTask(task, services).run()
+    assert not kingfisher.process.exists(root)
+    assert job(services, collected_job).context["process_id"] is None
