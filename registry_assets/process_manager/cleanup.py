@@ -193,6 +193,10 @@ class _Pass:
         named = pointer.directory if pointer else None
         if not job.succeeded and not any(target.published for target in found):
             newer = [item.id for item in self.publication.jobs if item.id > job.id and item.exported]
+            if job.blocked:  # somebody may accept it, until there is a later one that is published or blocked too
+                newer = [
+                    item.id for item in self.publication.jobs if item.id in newer and (item.succeeded or item.blocked)
+                ]
             if newer:
                 return found, f"its exports were never published, and job {max(newer)} has newer ones; the job stays"
             return [], ""

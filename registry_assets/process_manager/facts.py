@@ -34,6 +34,7 @@ class JobRow:
         keep_all_data: whether they are kept.
         exported: whether its exporter task succeeded.
         ocids: the number of ocids by its coverage; 0 if that is missing.
+        blocked: whether its version was kept from being published, so that somebody may accept it.
     """
 
     id: int
@@ -45,6 +46,7 @@ class JobRow:
     keep_all_data: bool
     exported: bool
     ocids: int
+    blocked: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def _jobs(session: Session, collections: list[int] | None) -> dict[int, list[Job
         Job.end,
         Job.archived,
         Job.keep_all_data,
+        Job.blocked,
         exported.label("exported"),
         Job.coverage["/ocid"].as_string().label("ocids"),
     )
@@ -123,6 +126,7 @@ def _jobs(session: Session, collections: list[int] | None) -> dict[int, list[Job
                 keep_all_data=row.keep_all_data,
                 exported=bool(row.exported),
                 ocids=int(row.ocids) if row.ocids and str(row.ocids).isdigit() else 0,
+                blocked=bool(row.blocked),
             )
         )
     return jobs
