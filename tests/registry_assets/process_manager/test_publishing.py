@@ -14,7 +14,7 @@ import pytest
 from exporter import publish
 from exporter.util import Export
 from exporter.verify import verify
-from registry_assets.process_manager import publishing
+from registry_assets.process_manager import cleanup, publishing
 from registry_assets.process_manager.publishing import BlockedError, BrokenError, accept, mend, publish_job
 from registry_assets.process_manager.services import Services
 from registry_resources.database import Collection, Database, Job, Task, utcnow
@@ -396,3 +396,27 @@ def test_the_history_is_written_with_the_job(database: Database, services: Servi
     after = collection(services)
     assert after.history[str(first)]["directory"] == f"{first}.r2"
     assert after.modified > before.modified
+
+
+def test_cleaning_up_keeps_what_somebody_may_still_accept(services: Services) -> None:
+    """Until a later version is published, or blocked too: then that is the one to look at."""
+    publish_job(services, add_version(services, "ruritania"))
+    second = add_version(services, "ruritania", HALF)
+    with pytest.raises(BlockedError):
+        publish_job(services, second)
+    third = add_version(services, "ruritania")
+    with services.database.session() as session:
+        later = session.get_one(Job, third)
+        later.task(Task.Type.FLATTENER).complete(Task.Result.FAILED, "no")
+        later.complete(Job.Result.FAILED, "no")
+    assert second not in without_exports(services)
+    with services.database.session() as session:
+        session.get_one(Job, third).task(Task.Type.FLATTENER).complete(Task.Result.OK)
+    publish_job(services, third)
+    assert second in without_exports(services)
+
+
+def without_exports(services: Services) -> set[int | None]:
+    """The jobs whose exports cleaning up would delete."""
+    report = cleanup.clean(services, keys=["ruritania"], dry_run=True)
+    return {action.job for action in report.actions if action.action == "exports"}
