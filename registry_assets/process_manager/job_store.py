@@ -40,6 +40,10 @@ BEFORE: Mapping[TaskType, tuple[TaskType, ...]] = {
 """The tasks that each task needs to have succeeded, as the assets' lineage shows it."""
 
 
+NEED_TEMPORARY_DATA = (Task.Type.PROCESS, Task.Type.EXPORTER)
+"""The tasks that read what is wiped once a job has ended (RET-05)."""
+
+
 @dataclass(frozen=True)
 class RunIdentity:
     """The run that asks for a job.
@@ -253,6 +257,12 @@ def begin_task(session: Session, task_id: int, held: Lease | None = None) -> boo
         held.check(session)
     task = load_task(session, task_id)
     job = task.job
+    if job.archived and task.type in NEED_TEMPORARY_DATA:
+        # Refused before anything is recorded: a failed task would keep later ones of the published job from working.
+        raise UnexpectedError(
+            f"{job.collection.key}: what job {job.id} collected and compiled was wiped after it had ended, so "
+            f"{task.type} can't be done again. Materialise `collected` and what follows it, which makes a new job."
+        )
     resumed = task.status == Task.Status.RUNNING
     if resumed and worker.is_gone(job.context.get("worker")) is False:
         raise LockFileError(
@@ -261,7 +271,8 @@ def begin_task(session: Session, task_id: int, held: Lease | None = None) -> boo
         )
     if held is None:
         job.context[lease.WORKER] = worker.identity()
-    job.archived = False  # there will be temporary data again
+    if task.type == JOB_TASKS_PLAN[0]:
+        job.archived = False  # there will be temporary data again
     start = task.start if resumed else None
     task.initiate(start)
     task.heartbeat = utcnow()
