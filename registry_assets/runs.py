@@ -56,8 +56,13 @@ def is_in_flight(run: DagsterRun) -> bool:
     return run.status in IN_FLIGHT
 
 
-def retry_is_coming(instance: DagsterInstance, run: DagsterRun) -> bool:
-    """Whether Dagster is about to make the retry of a run that failed."""
+def any_goes_on(instance: DagsterInstance, family: Sequence[DagsterRun]) -> bool:
+    """Whether one of a family's runs is in flight, or about to be: Dagster makes the retry of one that failed."""
+    parents = {run.parent_run_id for run in family}
+    return any(is_in_flight(run) or (run.run_id not in parents and _retry_is_coming(instance, run)) for run in family)
+
+
+def _retry_is_coming(instance: DagsterInstance, run: DagsterRun) -> bool:
     if run.tags.get(WILL_RETRY_TAG) != "true" or run.tags.get(AUTO_RETRY_RUN_ID_TAG):
         return False
     record = instance.get_run_record_by_id(run.run_id)
@@ -74,7 +79,15 @@ def goes_on(instance: DagsterInstance, run_id: str, *, without: str | None = Non
         without: a run that does not count, as it is the one that asks.
     """
     family = families(instance, [run_id]).get(run_id, [])
-    return any(is_in_flight(run) or retry_is_coming(instance, run) for run in family if run.run_id != without)
+    asking = next((run for run in family if run.run_id == without), None)
+    # The one that asks is the retry of another that was to come.
+    others = [run for run in family if asking is None or run.run_id not in {without, asking.parent_run_id}]
+    return any_goes_on(instance, others)
+
+
+def can_be_retried(run: DagsterRun) -> bool:
+    """Whether Dagster can start a run anew: not one from the command line, of which it knows no code location."""
+    return run.remote_job_origin is not None
 
 
 def end_dead(instance: DagsterInstance, run: DagsterRun, reason: str, retries: int) -> bool:
@@ -94,7 +107,7 @@ def end_dead(instance: DagsterInstance, run: DagsterRun, reason: str, retries: i
         instance.report_run_canceled(run, f"{reason}. It was being cancelled.")
         return False
     # The tag counts whatever the instance's settings are.
-    instance.add_run_tags(run.run_id, {MAX_RETRIES_TAG: str(retries if run.remote_job_origin else 0)})
+    instance.add_run_tags(run.run_id, {MAX_RETRIES_TAG: str(retries if can_be_retried(run) else 0)})
     tagged = instance.get_run_by_id(run.run_id)
     instance.report_run_failed(tagged or run, f"{reason}.")
     ended = instance.get_run_by_id(run.run_id)

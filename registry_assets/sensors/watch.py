@@ -161,7 +161,7 @@ def _see_to(
     for job in jobs:
         family = [run for run_id in reversed(job.runs) for run in families.get(run_id, [])]
         gone = job.worker_is_gone or job.id in reasons
-        if any(runs.is_in_flight(run) or runs.retry_is_coming(instance, run) for run in family):
+        if runs.any_goes_on(instance, family):
             if job.id in reasons:
                 recovery.await_retry(services.database, job, reasons[job.id])
             continue
