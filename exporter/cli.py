@@ -74,7 +74,10 @@ def _export(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         workers=options.workers,
         progress=_Progress("export"),
         skipped=source.skipped,
+        noticed=source.noticed,
     )
+    for remark in source.remarks:
+        _say(remark)
     for example in source.examples:
         _say(f"left out: {example}")
     return {**summary.to_dict(), "examples": source.examples}, 3 if source.skipped["truncated_source"] else 0

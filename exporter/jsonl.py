@@ -163,6 +163,7 @@ def export(
     progress: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
     skipped: Mapping[str, int] | None = None,
+    noticed: Mapping[str, int] | None = None,
 ) -> Summary:
     """Write compiled releases to an export directory, replacing everything in it (DEF-05).
 
@@ -175,9 +176,11 @@ def export(
         stop: once it is set, the work ends with StoppedError and leaves no file.
         skipped: what the source leaves out, by reason, looked at after the last batch; it goes into the manifest as
             `skipped_export_<reason>`.
+        noticed: releases that the source gives and that have something unusual, by what it is, looked at likewise; it
+            goes into the manifest as `releases_with_<what>`.
 
     Returns:
-        The summary; `details` has `years` (rows by file) and `uncompressed` (bytes of JSON Lines).
+        The summary; `details` has `years` (rows by file), `uncompressed` (bytes of JSON Lines) and `noticed`.
 
     Raises:
         EmptyExportError: if there was no release (DEF-04).
@@ -194,6 +197,7 @@ def export(
             _take_in(writer, batches, progress, stop)
             writer.finish()
             left_out = {reason: count for reason, count in (skipped or {}).items() if count}
+            unusual = {what: count for what, count in (noticed or {}).items() if count}
             _refuse_empty(target, writer, left_out)
             full = files.temporary_name(target.directory / "full.jsonl.gz")
             temporaries.append(full)
@@ -211,6 +215,7 @@ def export(
                     "releases": entries[0].rows,
                     "releases_undated": writer.years["undated"].rows if "undated" in writer.years else 0,
                     **{f"skipped_export_{reason}": count for reason, count in left_out.items()},
+                    **{f"releases_with_{what}": count for what, count in unusual.items()},
                 },
                 versions=manifest.library_versions("zlib-ng", "orjson"),
             )
@@ -229,6 +234,7 @@ def export(
         details={
             "years": {str(entry.year): entry.rows for entry in entries[1:]},
             "uncompressed": entries[0].uncompressed,
+            "noticed": unusual,
         },
     )
 

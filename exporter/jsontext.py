@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import orjson
 
@@ -51,8 +52,11 @@ class NotUTF8Error(ValueError):
     """The line is no UTF-8 text."""
 
 
-def date_of(line: bytes) -> str | None:
+def read(line: bytes) -> tuple[str | None, Any]:
     """Return a JSON object's top-level `date` if that is a string, else None. Of repeated keys the last one counts.
+
+    Returns:
+        The date; and the object as orjson read it, or None if the line had to be scanned.
 
     Raises:
         NotJSONError, NotObjectError, NotUTF8Error: if the line is no JSON object.
@@ -66,9 +70,14 @@ def date_of(line: bytes) -> str | None:
             if not isinstance(value, dict):
                 raise NotObjectError
             date = value.get("date")
-            return date if isinstance(date, str) else None
+            return (date if isinstance(date, str) else None), value
     _require_utf8(line)
-    return _scan(line)
+    return _scan(line), None
+
+
+def date_of(line: bytes) -> str | None:
+    """Return what `read` says of the date, and raise what it raises."""
+    return read(line)[0]
 
 
 def _require_utf8(line: bytes) -> None:

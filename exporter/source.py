@@ -9,9 +9,9 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from exporter import gunzip, jsontext
+from exporter import gunzip, jsontext, repeats
 from exporter.errors import SourceError
 
 if TYPE_CHECKING:
@@ -37,12 +37,17 @@ class Source:
             `line_too_long`; and `truncated_source`, 1 if a gzip source breaks off, after which no lines follow.
         bytes: of the lines given so far.
         examples: the first few of each, for people: `line 12: invalid_json`.
+        noticed: releases that were given and have something unusual: `repeated_keys`, a key twice in an object, of
+            which tables and coverage take the last value; `keys_not_looked_at`, too long to look for such keys.
+        remarks: the first few of each, for people.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
         self.skipped: Counter[str] = Counter()
         self.examples: list[str] = []
+        self.noticed: Counter[str] = Counter()
+        self.remarks: list[str] = []
         self.bytes = 0
 
     def _pieces(self) -> Iterator[bytes]:
@@ -88,6 +93,20 @@ class Source:
         if self.skipped[reason] <= EXAMPLES:
             self.examples.append(text)
 
+    def _notice(self, number: int, line: bytes, value: Any) -> None:
+        """Look for repeated keys, if the line may have any."""
+        if value is not None and not repeats.may_repeat(line, value):
+            return
+        if len(line) > jsontext.LONG_LINE:
+            what, text = "keys_not_looked_at", "too long to look for repeated keys"
+        elif (key := repeats.repeated(line)) is not None:
+            what, text = "repeated_keys", f"the key {key[:100]!r} is repeated in an object: its last value counts"
+        else:
+            return
+        self.noticed[what] += 1
+        if self.noticed[what] <= EXAMPLES:
+            self.remarks.append(f"line {number}: {text}")
+
     def __iter__(self) -> Iterator[Sequence[tuple[str | None, bytes]]]:
         """Yield batches.
 
@@ -106,11 +125,13 @@ class Source:
             if line.endswith(b"\r"):
                 line = line[:-1]
             try:
-                batch.append((jsontext.date_of(line), line))
+                date, value = jsontext.read(line)
             except ValueError as error:
                 reason = "blank_lines" if not line.strip() else _REASONS[type(error)]
                 self._skip(reason, f"line {number}: {reason}")
                 continue
+            self._notice(number, line, value)
+            batch.append((date, line))
             size += len(line)
             if size >= BATCH:
                 self.bytes += size
