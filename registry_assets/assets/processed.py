@@ -11,6 +11,7 @@ from registry_assets.assets.collected import collected
 from registry_assets.assets.step import GROUP, OWNERS, Done, Event, Registry, notes_table, perform, version
 from registry_assets.partitions import PUBLICATIONS
 from registry_resources.database import Task
+from registry_resources.redaction import safe_url
 
 
 @dg.asset(
@@ -47,6 +48,7 @@ def _describe(done: Done) -> dg.MaterializeResult[Any]:
             "ocid prefix": job.ocid_prefix or "",
             "license": _link(job.license),
             "publication policy": _link(job.publication_policy),
+            **_collection(done),
             "counts": md.counts(counts, label="what"),
             "notes": notes_table(done, Task.Type.PROCESS),
         },
@@ -59,3 +61,15 @@ def _link(url: str | None) -> dg.MetadataValue[Any]:
     if url and url.startswith(("http://", "https://")):
         return dg.MetadataValue.url(url)
     return dg.MetadataValue.text(url or "")
+
+
+def _collection(done: Done) -> dict[str, Any]:
+    """Where Kingfisher Process shows its collections, if it has merged."""
+    services, context = done.services.settings.kingfisher, done.job.context
+    if services is None or not context.get("process_id"):
+        return {}
+    tree = f"{services.process_url}/api/collections/{context['process_id']}/tree/"
+    return {
+        "collections": dg.MetadataValue.url(safe_url(tree)),
+        "compiled collection": context.get("process_compiled_collection_id"),
+    }
