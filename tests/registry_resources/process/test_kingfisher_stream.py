@@ -6,13 +6,14 @@ import json
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg2
 import pytest
 
 from registry_resources.exceptions import RecoverableError, UnexpectedError
-from registry_resources.process.kingfisher_stream import stream
+from registry_resources.process.kingfisher_stream import _PLAN, _QUERY, stream
 from tests.support.kingfisher import Kingfisher
 
 AWKWARD = {
@@ -248,3 +249,28 @@ def test_the_role_can_write_nothing(kingfisher: Kingfisher) -> None:
         connection.close()
     with kingfisher.backend._database.session() as reading, pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
         reading.cursor().execute("CREATE TEMPORARY TABLE t ()")
+
+
+def test_the_server_sorts_ids_and_never_releases(kingfisher: Kingfisher) -> None:
+    """However much others have stored: no plan may sort wide rows on the server's disk, or read all of `data`."""
+    process = kingfisher.process
+    child = many(kingfisher, 2_000, size=64)
+    process.run(
+        "INSERT INTO data (hash_md5, data) SELECT '', '{}' FROM generate_series(1, 20000);"
+        " ANALYZE data; ANALYZE compiled_release"
+    )
+    select = _QUERY.format(collection=child).partition("COPY (")[2].rpartition(") TO STDOUT")[0]
+    with kingfisher.backend._database.session() as connection, connection.cursor() as cursor:
+        cursor.execute(f"{_PLAN}; EXPLAIN (FORMAT JSON) {select}")
+        ((plan,),) = cursor.fetchall()
+    nodes = list(_nodes(plan[0]["Plan"]))
+    assert [node["Node Type"] for node in nodes if node.get("Relation Name") == "data"] == ["Index Scan"]
+    for node in nodes:
+        if "Sort" in node["Node Type"]:
+            assert not [each for each in _nodes(node) if each.get("Relation Name") == "data"]
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for each in plan.get("Plans", ()):
+        yield from _nodes(each)
