@@ -127,12 +127,20 @@ def _to_arrow(work: Path, out: Path, longest: int) -> dict[str, Any]:
     found = {}
     for number, (raw, names) in enumerate(columns.items()):
         source = work / "csv" / f"{raw}.csv"
-        table = _table(source, out / f"{number}.arrow", names, block)
-        if table.rows < least[raw]:  # flatterer does not look whether the end of a file could be written
+        # flatterer does not look whether the end of a file could be written.
+        whole = _ends_a_line(source)
+        table = _table(source, out / f"{number}.arrow", names, block) if whole else None
+        if table is None or table.rows < least[raw]:
             raise OSError(errno.EIO, "flatterer's output is cut off: is the disk full?")
         found[raw] = {"file": str(out / f"{number}.arrow"), **table.to_dict()}
         files.delete(source)
     return found
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        return file.read() == b"\n"
 
 
 def _table(source: Path, final: Path, names: list[str], block: int) -> tables.RawTable:
