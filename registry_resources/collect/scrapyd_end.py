@@ -79,10 +79,7 @@ class Ending:
         """
         deadline = time.monotonic() + self.limits.ended
         while states := {state for state, _ in self.client.jobs(self.crawl)} - {"finished"}:
-            if "running" in states:
-                self._interrupt()
-            else:
-                self.client.cancel(self.crawl)
+            self._interrupt(running="running" in states)
             if time.monotonic() > deadline:
                 raise RecoverableError(
                     f"The crawl {self.crawl} was told to end, and hasn't yet: requests that are under way are waited "
@@ -113,12 +110,10 @@ class Ending:
         except OSError as error:
             raise RecoverableError(f"{directory} can't be deleted now: {error.strerror} ({error.filename})") from error
 
-    def _interrupt(self) -> None:
-        """Interrupt a running crawl, unless that was done."""
+    def _interrupt(self, *, running: bool) -> None:
+        """Interrupt the crawl, unless it runs and that was done. One that is pending may begin at this very moment."""
         if not self.memory.claim_interrupt():
-            ago = self.memory.interrupted_for()
-            lost = ago is not None and ago > self.limits.heard and self._is_unheard()
-            if not lost and not (ago is not None and ago > self.limits.force):
+            if running and not self._may_repeat():
                 return
             self.memory.release_interrupt()
             self.memory.claim_interrupt()
@@ -130,11 +125,13 @@ class Ending:
             raise
         self.memory.note(interrupt_unanswered=False)
 
-    def _is_unheard(self) -> bool:
-        """Whether an interrupt was never answered, and the log shows nothing of it."""
-        if not self.memory.read().get("interrupt_unanswered") or self.log is None:
-            return False
-        return not self._read().closing
+    def _may_repeat(self) -> bool:
+        """Whether an interrupt was never answered and the log shows nothing of it, or the crawl never ends."""
+        ago = self.memory.interrupted_for()
+        if ago is None or ago > self.limits.force:
+            return True
+        unanswered = self.memory.read().get("interrupt_unanswered")
+        return bool(unanswered) and ago > self.limits.heard and not self._read().closing
 
     def _read(self) -> CrawlLog:
         if self.log is None:

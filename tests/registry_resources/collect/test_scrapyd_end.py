@@ -27,6 +27,12 @@ from tests.support.scrapyd import (
 )
 
 
+def begin_and_interrupt(scrapyd: ScriptedScrapyd) -> None:
+    """A job that was pending begins, and is interrupted at once."""
+    scrapyd.state = "running"
+    scrapyd.interrupts += 1
+
+
 class TestCancelling:
     """Exactly one interrupt, and waiting for the end (observed of Scrapyd: a second one kills)."""
 
@@ -99,6 +105,18 @@ class TestCancelling:
         remote.cancel(CRAWL)
         assert (scrapyd.interrupts, scrapyd.state) == (0, None)
         assert remote.status(CRAWL).state == CrawlState.LOST
+
+    def test_a_crawl_that_begins_while_it_is_cancelled_is_interrupted_once(
+        self, scrapyd: ScriptedScrapyd, kingfisher: Settings
+    ) -> None:
+        """It was pending when looked at."""
+        remote = make(kingfisher, force=900)
+        remote.schedule(request())
+        scrapyd.ends_after = 2
+        scrapyd.fault("cancel.json", Fault({"prevstate": "running", "status": "ok"}, then=begin_and_interrupt))
+        with pytest.raises(RecoverableError, match="was told to end"):
+            remote.cancel(CRAWL)
+        assert scrapyd.interrupts == 1
 
     @pytest.mark.parametrize("state", ["finished", None])
     def test_a_crawl_that_does_not_run_is_let_alone(
