@@ -6,12 +6,14 @@ requests (`kingfisher_api.py`), queries (`kingfisher_database.py`), or what a tr
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from registry_resources.exceptions import ConfigurationError, RecoverableError, UnexpectedError
 from registry_resources.process.backend import Note, ProcessJob, ProcessMetadata, ProcessProgress, ProcessState
@@ -71,8 +73,10 @@ class KingfisherProcess:
     ) -> None:
         if settings.kingfisher is None:
             raise ConfigurationError("The settings name no Kingfisher services: set SCRAPYD_URL and the others.")
-        if found := re.match(r"https?://[^/@]*:([^/@]+)@", settings.kingfisher.process_url):
-            register_secret(found[1])
+        with contextlib.suppress(ValueError):  # an address that is none is told when it is used
+            password = urlsplit(settings.kingfisher.process_url).password or ""
+            register_secret(password)
+            register_secret(unquote(password))
         self._api = KingfisherApi(settings.kingfisher.process_url, timeouts)
         self._database = KingfisherDatabase(settings.kingfisher.process_database_url)
         self._page = settings.kingfisher.page_size

@@ -163,8 +163,8 @@ class KingfisherApi:
             what = "it doesn't go on within {seconds:g} seconds" if "Read timed out" in said else _connection(said)
             raise RecoverableError(self._told(path, what.format(seconds=seconds))) from error
         except requests.RequestException as error:
-            # Such as an address that is none: the message may hold it as it is, so only its kind is told.
-            raise UnexpectedError(self._told(path, f"the request can't be sent ({type(error).__name__})")) from error
+            # Such as an address that is none: the message may hold it with its password, so only its kind is told.
+            raise UnexpectedError(self._told(path, f"the request can't be sent ({type(error).__name__})")) from None
 
     def _refusal(self, response: requests.Response, path: str) -> Exception:
         """Say what a status means: gone, for good, or for now."""

@@ -25,8 +25,8 @@ WANTED = ("release", "record")
 """Read too, to notice what Kingfisher Process lost; `record` only tells of publications that publish records."""
 
 _ENTRIES = {
-    "release": "SELECT ocid, collection_file_id FROM release WHERE collection_id = ANY(%(originals)s)",
-    "record": "SELECT ocid, collection_file_id FROM record WHERE collection_id = ANY(%(originals)s)",
+    table: f"SELECT ocid, collection_id, collection_file_id FROM {table} WHERE collection_id = ANY(%(originals)s)"  # noqa: S608
+    for table in WANTED
 }
 _DEFAULTS = {
     "connect_timeout": "10",
@@ -158,7 +158,8 @@ class KingfisherDatabase:
         """Count what is stored.
 
         Args:
-            originals: ids of the original collection, and of an upgraded one if there is such.
+            originals: ids of the original collection, and of an upgraded one if there is such, which has the files of
+                the first one again.
             compiled: id of the compiled collection.
 
         Raises:
@@ -174,9 +175,9 @@ class KingfisherDatabase:
                 if not may_read["release"]:
                     return Stored(None, None, number, unreadable)
                 cursor.execute(
-                    "SELECT count(DISTINCT collection_file_id), count(DISTINCT ocid) "  # noqa: S608 (names of tables)
-                    f"FROM ({' UNION ALL '.join(parts)}) AS stored",
-                    {"originals": list(originals)},
+                    "SELECT count(DISTINCT collection_file_id) FILTER (WHERE collection_id = %(root)s),"  # noqa: S608
+                    f" count(DISTINCT ocid) FROM ({' UNION ALL '.join(parts)}) AS stored",
+                    {"originals": list(originals), "root": originals[0]},
                 )
                 files, ocids = cursor.fetchone() or (0, 0)
         return Stored(files, ocids, number, unreadable)

@@ -288,8 +288,8 @@ class Store:
     def complete(self, root: int, *, only: str = "") -> None:
         """Let the finisher look: complete the `original`, the `compiled` one, or both, if they can be."""
         child = self.compiled_of(root)
-        for collection, name in ((root, "original"), (child, "compiled")):
-            if only in {"", name}:
+        for (collection,) in self.run(_FAMILY, root):
+            if only in {"", "compiled" if collection == child else "original"}:
                 self.run(
                     "UPDATE collection SET completed_at = clock_timestamp(),"
                     " store_end_at = coalesce(store_end_at, clock_timestamp()),"

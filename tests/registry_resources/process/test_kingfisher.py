@@ -14,7 +14,7 @@ from registry_resources.process.kingfisher_check import check_api, check_databas
 from registry_resources.process.kingfisher_notes import gathered
 from registry_resources.settings import Settings
 from tests.services.kingfisher_process import LOGIN, NOT_FOUND, Fault
-from tests.support.kingfisher import DATABASE, Kingfisher, release
+from tests.support.kingfisher import DATABASE, VERSION, Kingfisher, release
 from tests.support.postgresql import execute
 
 
@@ -101,6 +101,29 @@ def test_what_kingfisher_process_loses_in_silence_is_counted_and_noted(kingfishe
         "OcidsNotCompiled": ("ERROR", 1),
         "MissingDateKeyError": ("ERROR", 1),
     }
+
+
+def test_an_upgraded_collection_is_followed_and_compared_too(kingfisher: Kingfisher) -> None:
+    """PRO-03: nothing is over before all three are; its files are the same ones again."""
+    process = kingfisher.process
+    ids = process.create_all("ruritania", VERSION, upgrade=True, compile=True)
+    root, upgraded, compiled = ids.values()
+    for name in ("a.json", "b.json"):
+        process.load(root, name, [release(1)])
+        process.load(upgraded, name, [release(1)])
+    process.load(root, "lost.json", [{"ocid": None}])
+    process.close(root)
+    process.merge(root, compiled=[release(1)])
+    process.complete(root)
+    process.run("UPDATE collection SET completed_at = NULL WHERE id = %s", upgraded)
+    assert kingfisher.status(root).state == ProcessState.RUNNING
+    process.complete(root)
+    assert kingfisher.status(root).state == ProcessState.COMPLETED
+    metadata = kingfisher.backend.metadata(kingfisher.job(root))
+    assert metadata.context == {"process_compiled_collection_id": compiled}
+    assert (metadata.counts["files"], metadata.counts["skipped_files"], metadata.counts["ocids"]) == (3, 1, 1)
+    kingfisher.backend.wipe(kingfisher.job(root))
+    assert not any(map(process.exists, (root, upgraded, compiled)))
 
 
 def test_records_are_compared_where_their_table_may_be_read(kingfisher: Kingfisher) -> None:
@@ -273,6 +296,20 @@ def test_settings_without_the_services_or_with_a_garbled_address_are_refused(kin
         type(kingfisher.backend)(dataclasses.replace(kingfisher.settings, kingfisher=None))
     with pytest.raises(ConfigurationError, match="KINGFISHER_PROCESS_DATABASE_URL can't be read"):
         type(kingfisher.backend)(_settings(kingfisher, "registry_reader:reading@", "a%zzb@"))
+
+
+@pytest.mark.parametrize("url", ["http://user:canary-9f3c7a@[::1", "http://user:canary-9f3c7a@", "http://:0x/"])
+def test_an_address_that_is_none_fails_and_is_not_shown(kingfisher: Kingfisher, url: str) -> None:
+    """I6: nor in what the error came from."""
+    import dataclasses
+
+    found = kingfisher.settings.kingfisher
+    assert found is not None
+    changed = dataclasses.replace(kingfisher.settings, kingfisher=dataclasses.replace(found, process_url=url))
+    with pytest.raises(UnexpectedError, match="the request can't be sent") as caught:
+        type(kingfisher.backend)(changed).status(kingfisher.job(1))
+    assert "canary" not in str(caught.value)
+    assert caught.value.__suppress_context__
 
 
 def test_passwords_are_in_no_message(kingfisher: Kingfisher) -> None:
