@@ -114,6 +114,26 @@ def test_what_ocdscardinal_cannot_read_is_counted_and_named(tmp_path: Path) -> N
     assert (counts["skipped_coverage_unreadable"], counts["coverage_empty_releases"]) == (2, 2)
 
 
+def test_of_odd_lines_the_numbers_are_those_of_one_run(tmp_path: Path) -> None:
+    """COV-01: ocdscardinal's own on the full file, whatever is odd about a line that it reads."""
+    lines = [
+        b'{"a": 1, "a": {"b": []}, "a": {"b": [0]}}',
+        b'{"x": 9007199254740993, "y": 18446744073709551617, "z": -1e400, "w": 0.1000000000000000055}',
+        b'{"x": "a\\u0000b", "y": "\\u0001", "z": "\\ud83d\\ude00", "w": "\xf0\x9f\x98\x80"}',
+        b'{"x": [[1, [2]], [[]], {"a": [{"b": null}, {"b": 0}]}], "y": [[{"a": ""}]]}',
+        b'{"": "e", "x": {"": "f", " ": [" "]}}',
+        b'{"x.a": 1, "x": {"a": 2}, "x_a": 3, "x/a": 4, "x[]": [5], "X": {"A": 6}}',
+        b'{"x": ' + b"[" * 100 + b"1" + b"]" * 100 + b', "tender": [{"items": {"id": 1}}, "text"]}',
+        b' { "a" : false , "b" : [ null , { } ] } ',
+    ]
+    plain = tmp_path / "plain.jsonl"
+    plain.write_bytes(b"\n".join(lines) + b"\n")
+    target = exported_lines(tmp_path, *lines)
+    summary = coverage.measure(target)
+    assert result(target) == ocdscardinal.coverage(str(plain))
+    assert not summary.skipped
+
+
 def test_duplicate_keys_count_as_the_last_of_them(tmp_path: Path) -> None:
     """As ocdscardinal has it; an emptied value is no coverage and no unreadable line."""
     target = exported_lines(tmp_path, b'{"a": [1], "a": []}', b'{"a": 1, "a": {"b": 2}}')
@@ -132,8 +152,8 @@ def test_only_empty_releases_are_a_definite_end(tmp_path: Path) -> None:
 
 def test_very_long_lines_are_counted_like_others(tmp_path: Path) -> None:
     """Longer than a part, among short ones."""
-    long = b'{"ocid": "long", "x": "' + b"y" * (20 << 20) + b'"}'
-    target = exported_lines(tmp_path, b'{"ocid": "a"}', long, b'{"ocid": "b"}', b'{"ocid": "c"}', long)
+    long, longest = (b'{"ocid": "long", "x": "' + b"y" * size + b'"}' for size in (20_000_000, 100_000_000))
+    target = exported_lines(tmp_path, b'{"ocid": "a"}', long, b'{"ocid": "b"}', b'{"ocid": "c"}', longest)
     summary = coverage.measure(target)
     assert result(target) == {"": 5, "/": 5, "/ocid": 5, "/x": 2}
     assert (summary.rows, dict(summary.skipped)) == (5, {})

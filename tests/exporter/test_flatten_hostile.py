@@ -19,6 +19,7 @@ from exporter import files, jsonl, manifest, parts
 from exporter.errors import BrokenExportError, EmptyExportError, LockFileError, PublishedExportError
 from exporter.flatten import flatten
 from exporter.util import PUBLISHED, Export
+from tests.support.tables import compare_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,6 +158,30 @@ def test_parquet_and_excel_hold_the_same(flat: tuple[Export, dict[str, Any]]) ->
         elif values["id"] == "deep":
             want = {key: value[:32_767] for key, value in want.items()}
         assert {key: value for key, value in values.items() if key not in {"ocid", "id", "date"}} == want
+
+
+OWN = {
+    **{
+        name: LINES[name] for name in ("emoji", "empty-key", "dots", "merge", "case", "duplicate", "formula", "breaks")
+    },
+    "arrays": '"x":[[1,[2]],{"a":1}],"y":["a","b,c"],"z":[[],[null]],"w":[[{"a":1}]]',
+    "integers": '"x":9007199254740993,"y":18446744073709551615,"z":-9223372036854775808,"w":0.1',
+    "lists": '"l":[{"id":"1","m":[{"id":2,"n":[{"v":"=1"}]},{}]},{"id":null}],"L":[{"id":"1"}],"e":[],"o":{}',
+    "types": '"l":{"id":"1"},"L":["1","2"],"x":{"y":[{"v":1}]}',
+    "again": '"l":[],"l":[{"id":"7"}],"x":[{"y":1}],"x":{"y":[{"v":2}]}',
+    "quotes": r'"a\"b":"c\"d","e\nf":"g,h","é\u0301":"\u00e9"',
+}
+
+
+def test_the_tables_of_odd_lines_are_flatterers_own(tmp_path: Path) -> None:
+    """FLA-03: where it reads a line and keeps its values, so in all but the cases of which the documents tell."""
+    lines = [line(name, members, 2020 + len(name) % 3) for name, members in OWN.items()]
+    target = export(tmp_path, lines)
+    summary = flatten(target, formats=("csv", "parquet"))
+    source = tmp_path / "source.jsonl.gz"
+    source.write_bytes(gzip.compress(b"\n".join(lines)))
+    compare_tables(target.directory, source, tmp_path)
+    assert summary.details["counts"] == {}
 
 
 def test_a_list_called_main_adds_no_rows_to_the_releases(tmp_path: Path) -> None:
