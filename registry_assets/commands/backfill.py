@@ -6,12 +6,20 @@ Does not belong here: one publication at once, in this terminal (`run`), or what
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from registry_assets.commands.common import json_option, print_json
+from registry_assets.commands.run import ASSETS
 from registry_resources.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+    from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+    from dagster._core.execution.backfill import PartitionBackfill
+
+    from registry_resources.database import Database
 
 
 @click.command(short_help="Materialise assets of many publications.")
@@ -31,12 +39,9 @@ def backfill(keys: tuple[str, ...], *, everything: bool, select: str, dry_run: b
 
     Each publication gets a run of its own. Dagster's daemon makes them, and starts no more at once than dagster.yaml
     allows; Dagit shows how far they are. Each works on the publication's latest job that has come far enough: only if
-    `collected` is selected is anything crawled.
+    `collected` is selected is anything crawled. Publications without such a job are skipped.
     """
-    from dagster._core.execution.backfill import PartitionBackfill  # noqa: PLC0415 - importing Dagster takes seconds
-    from dagster._core.utils import make_new_backfill_id  # noqa: PLC0415
-
-    from registry_assets.commands.run import open_instance, selected  # noqa: PLC0415
+    from registry_assets.commands.run import open_instance, selected  # noqa: PLC0415 - importing Dagster takes seconds
     from registry_assets.definitions import build_defs  # noqa: PLC0415
     from registry_assets.partitions import NAME, sync_partitions  # noqa: PLC0415
     from registry_resources.dagster_resources import DatabaseResource, SettingsResource  # noqa: PLC0415
@@ -52,24 +57,12 @@ def backfill(keys: tuple[str, ...], *, everything: bool, select: str, dry_run: b
             _check(chosen, present)
             defs = build_defs()
             names = selected(defs, select)
+            chosen, skipped = _able(database, chosen, names)
             if not dry_run and "collected" in names and not yes:
                 click.confirm(f"This crawls {_publications(len(chosen))} anew. Go on?", abort=True, err=True)
-            outcome: dict[str, Any] = {"backfill": None, "publications": chosen, "assets": names}
-            if not dry_run:
-                graph = defs.resolve_asset_graph()
-                request = PartitionBackfill.from_asset_partitions(
-                    backfill_id=make_new_backfill_id(),
-                    asset_graph=graph,
-                    partition_names=chosen,
-                    asset_selection=[key for key in graph.get_all_asset_keys() if key.to_user_string() in names],
-                    backfill_timestamp=time.time(),
-                    tags={},
-                    dynamic_partitions_store=instance,
-                    all_partitions=False,
-                    title=f"{', '.join(names)} of {_publications(len(chosen))}",
-                    description="Asked for on the command line.",
-                    run_config=None,
-                )
+            outcome: dict[str, Any] = {"backfill": None, "publications": chosen, "assets": names, "skipped": skipped}
+            if chosen and not dry_run:
+                request = _request(instance, defs.resolve_asset_graph(), chosen, names)
                 instance.add_backfill(request)
                 outcome["backfill"] = request.backfill_id
     finally:
@@ -78,10 +71,48 @@ def backfill(keys: tuple[str, ...], *, everything: bool, select: str, dry_run: b
         print_json(outcome)
         return
     what = f"{', '.join(names)} of {_publications(len(chosen))}"
-    if dry_run:
+    if skipped:
+        click.echo(f"Skipped, since no job of theirs has come so far: {', '.join(skipped)}.", err=True)
+    if not chosen:
+        click.echo("Nothing to do.")
+    elif dry_run:
         click.echo(f"Dry run, nothing was asked for: {what}: {', '.join(chosen)}.")
     else:
         click.echo(f"Backfill {outcome['backfill']}: {what}. Dagster's daemon makes the runs.")
+
+
+def _request(instance: DagsterInstance, graph: AssetGraph, keys: list[str], assets: list[str]) -> PartitionBackfill:
+    import dagster as dg  # noqa: PLC0415 - importing Dagster takes seconds
+    from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset  # noqa: PLC0415
+    from dagster._core.definitions.events import AssetKeyPartitionKey  # noqa: PLC0415
+    from dagster._core.execution.backfill import PartitionBackfill  # noqa: PLC0415
+    from dagster._core.utils import make_new_backfill_id  # noqa: PLC0415
+
+    target = {AssetKeyPartitionKey(dg.AssetKey(name), key) for name in assets for key in keys}
+    request: PartitionBackfill = PartitionBackfill.from_asset_graph_subset(
+        backfill_id=make_new_backfill_id(),
+        backfill_timestamp=time.time(),
+        tags={},
+        dynamic_partitions_store=instance,
+        asset_graph_subset=AssetGraphSubset.from_asset_partition_set(target, graph),
+        title=f"{', '.join(assets)} of {_publications(len(keys))}",
+        description="Asked for on the command line.",
+        run_config=None,
+    )
+    return request
+
+
+def _able(database: Database, keys: list[str], assets: list[str]) -> tuple[list[str], list[str]]:
+    """Tell the publications of which these assets can be materialised from those whose runs could only fail."""
+    from registry_assets.process_manager import planning  # noqa: PLC0415 - not before it is needed
+    from registry_assets.process_manager.job_store import BEFORE  # noqa: PLC0415
+    from registry_resources.database import JOB_TASKS_PLAN  # noqa: PLC0415
+
+    stages = dict(zip(ASSETS, JOB_TASKS_PLAN, strict=False))
+    needed = {task for name in assets for task in (BEFORE[stages[name]] if name in stages else JOB_TASKS_PLAN)}
+    with database.session(read_only=True) as session:
+        able = planning.far_enough(session, needed - {stages[name] for name in assets if name in stages})
+    return [key for key in keys if key in able], [key for key in keys if key not in able]
 
 
 def _publications(number: int) -> str:

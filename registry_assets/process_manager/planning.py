@@ -16,8 +16,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from registry_assets.process_manager.rules.out_of_date import PastJob, Verdict, judge
-from registry_resources.database import Collection, Database, Job
-from registry_resources.database.choices import RetrievalFrequency
+from registry_resources.database import Collection, Database, Job, Task
+from registry_resources.database.choices import RetrievalFrequency, TaskType
 
 AT_ONCE = 250
 """How many jobs are planned at once, at most: those that the sensor asks for well within an hour, since a planned job
@@ -118,6 +118,20 @@ def standings(session: Session, today: datetime.date, keys: Several[str] | None 
             waiting or (earlier.waiting_job if earlier else None),
         )
     return list(found.values())
+
+
+def far_enough(session: Session, needed: Several[TaskType]) -> set[str]:
+    """Give the keys of the publications of which some job has succeeded in all of these tasks."""
+    if not needed:
+        return set(session.scalars(select(Collection.key)))
+    done = (
+        select(Job.collection_id)
+        .join(Task, Task.job_id == Job.id)
+        .where(Task.type.in_(needed), Task.result == Task.Result.OK)
+        .group_by(Job.id, Job.collection_id)
+        .having(func.count() == len(set(needed)))
+    )
+    return set(session.scalars(select(Collection.key).where(Collection.id.in_(done))))
 
 
 def plan(database: Database, keys: Sequence[str], today: datetime.date) -> Planned:
