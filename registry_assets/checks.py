@@ -79,11 +79,11 @@ def results(asset: str, found: Iterable[Finding], job: Job) -> Iterator[dg.Asset
             text = redact(finding.sentence)
             if accepted := finding.blocks and job.is_accepted:
                 text += f" {job.accepted_by} accepted it on {job.accepted_at:%Y-%m-%d}: {job.accepted_reason}"
-            blocks = finding.blocks and not accepted
+            warns = bool(accepted) or finding.outcome == Outcome.WARN
             yield dg.AssetCheckResult(
                 check_name=finding.check,
                 passed=finding.outcome == Outcome.ACCEPT,
-                severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
+                severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
                 description=text,
                 metadata={"job": job.id, **{name: _shown(value) for name, value in finding.numbers.items()}},
             )

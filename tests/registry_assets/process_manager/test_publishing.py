@@ -14,11 +14,14 @@ import pytest
 from exporter import publish
 from exporter.util import Export
 from exporter.verify import verify
-from registry_assets.process_manager import cleanup, publishing
+from registry_assets.process_manager import cleanup, document, publishing
 from registry_assets.process_manager.publishing import BlockedError, BrokenError, accept, mend, publish_job
 from registry_assets.process_manager.services import Services
 from registry_resources.database import Collection, Database, Job, Task, utcnow
 from registry_resources.exceptions import UnexpectedError
+from registry_resources.settings import Settings
+from tests.support import postgresql as servers
+from tests.support.backends import COMPLETED, NoCollect, ScriptedProcess
 from tests.support.versions import YEARS, add_version, make_export
 
 HALF = {2023: 30, 2024: 20}
@@ -420,3 +423,42 @@ def without_exports(services: Services) -> set[int | None]:
     """The jobs whose exports cleaning up would delete."""
     report = cleanup.clean(services, keys=["ruritania"], dry_run=True)
     return {action.job for action in report.actions if action.action == "exports"}
+
+
+def test_on_postgresql_it_is_the_same(settings: Settings, postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocked, accepted, published, and mended after a death between pointer and commit."""
+    servers.create_database(postgresql, "publishing")
+    database = Database(servers.database_url(postgresql, "publishing"))
+    try:
+        database.migrate()
+        with database.session() as session:
+            session.add(Collection(key="ruritania", title="Ruritania", source_id="bulk", public=True))
+        services = Services(settings, database, NoCollect(), ScriptedProcess(COMPLETED))  # type: ignore[arg-type]
+        publish_job(services, add_version(services, "ruritania"))
+        second = add_version(services, "ruritania", HALF)
+        with pytest.raises(BlockedError):
+            publish_job(services, second)
+        accept(database, "ruritania", second, by="rudolf", reason="so be it")
+        publish_job(services, second)
+        third = add_version(services, "ruritania", HALF)
+        original = publish.publish
+
+        def die(target: Export, *, job: int) -> None:
+            original(target, job=job)
+            raise Died
+
+        with monkeypatch.context() as patch:
+            patch.setattr(publishing.publish, "publish", die)
+            with pytest.raises(Died):
+                publish_job(services, third)
+        with database.session(read_only=True) as session:
+            before = document.state(session)
+        assert len(mend(services)) == 1
+        assert collection(services).active_job_id == third
+        with database.session(read_only=True) as session:
+            assert document.state(session) != before
+        (publication,) = document.write(services).document.publications
+        assert publication.version is not None
+        assert (publication.version.job, publication.version.ocids) == (third, 50)
+    finally:
+        database.dispose()
