@@ -328,3 +328,57 @@ def test_the_projects_own_log_is_read(tmp_path):
     log = read_crawl_log(path)
     assert log.finish_reason == reason
     assert log.stats == {"log_count/CRITICAL": 1}
+
+
+FOLDER = "| The data is available at: /srv/store/acme/20260102_030406   |"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["Created collection 7 in Kingfisher Process (2026-01-02 03:04:06)"], (7, False, None)),
+        (
+            [
+                "Created collection 7 in Kingfisher Process (2026-01-02 03:04:06)",
+                FOLDER,
+                "Closed collection 7 in Kingfisher Process",
+            ],
+            (7, True, "acme/20260102_030406"),
+        ),
+        (
+            [
+                "Created collection 7 in Kingfisher Process (2026-01-02 03:04:06)",
+                "Created collection 8 in Kingfisher Process (2026-01-02 03:04:07)",
+                "Closed collection 8 in Kingfisher Process",
+            ],
+            (7, False, None),
+        ),
+        (["Closed collection 7 in Kingfisher Process"], (None, False, None)),
+        ([FOLDER], (None, False, "acme/20260102_030406")),
+        ([FOLDER.replace("acme/", "../acme/")], (None, False, "acme/20260102_030406")),
+        ([FOLDER.replace("acme/20260102_030406", "../20260102_030406")], (None, False, None)),
+        ([FOLDER.replace("20260102_030406", "20260102_030406/0A1")], (None, False, None)),
+        ([f"{FOLDER} and more"], (None, False, None)),
+    ],
+)
+def test_the_lines_of_kingfisher_collect_are_read_strictly(lines, expected):
+    """DEF-11: the first collection counts, only its own closing does, and a folder is two names of a strict form."""
+    log = read("".join(f"2026-01-02 03:04:07 [acme] INFO: {line}\n" for line in lines))
+    assert (log.process_id, log.collection_closed, log.directory) == expected
+
+
+def test_a_collection_is_believed_only_before_the_first_request():
+    """Later, a log holds text of remote servers, which may have lines of any kind."""
+    created = "2026-01-02 03:04:07 [acme] INFO: Created collection 7 in Kingfisher Process (2026-01-02 03:04:06)\n"
+    crawled = (
+        "2026-01-02 03:04:07 [scrapy.core.engine] DEBUG: Crawled (200) <GET https://acme.example/> (referer: None)\n"
+    )
+    assert read(created + crawled).process_id == 7
+    assert read(crawled + created).process_id is None
+
+
+def test_a_crawl_that_was_told_to_end_says_so():
+    """Its log shows an interrupt that was never answered for."""
+    closing = "2026-01-02 03:04:07 [scrapy.core.engine] INFO: Closing spider (shutdown)\n"
+    assert read(closing).closing
+    assert not read(closing.replace("scrapy.core.engine", "acme")).closing

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from registry_assets.process_manager.rules.acceptance import notes, rejection, warnings_for_administrators
@@ -193,3 +195,56 @@ def test_recorded_logs_are_judged_as_they_were(shared, name):
     for note in notes(log):
         counts[note.data["type"]] = counts.get(note.data["type"], 0) + note.data["count"]
     assert counts == told
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        ({"process_id": 7, "collection_closed": True}, None),
+        ({"process_id": 7}, "collection 7 waits for more files for ever"),
+        (
+            {"messages": [some("critical", "HTTP 500", 1, "Failed to create collection: status=500 response='x'")]},
+            r"refused \(500\) to make a collection for the crawl. It does so if another crawl",
+        ),
+        (
+            {"messages": [some("critical", "HTTP 404", 1, "Failed to create collection: status=404 response='x'")]},
+            r"refused \(404\) to make a collection for the crawl. Look at its own log",
+        ),
+        (
+            {"messages": [some("error", "error_logs", 1, "Error … KingfisherProcessAPI2 …\nTraceback\nSSLError: no")]},
+            "couldn't reach Kingfisher Process.* The log: SSLError: no",
+        ),
+        ({"attempts": 1}, "isn't configured to"),
+        ({"attempts": 0}, "Set LOG_LEVEL to INFO or DEBUG"),
+    ],
+)
+def test_a_crawl_without_a_whole_collection_is_rejected_with_the_likely_cause(log, reason):
+    """COL-07: its error rate may be low, since it goes on as if nothing had happened (observed)."""
+    found = rejection(a_log(**log), makes_collection=True)
+    assert re.search(reason, str(found)) if reason else found is None
+    assert rejection(a_log(**{**log, "messages": ()})) is None, "on this machine, there is no collection"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("01-healthy", None),
+        ("02-empty", "collected no files"),
+        ("03-http500", "error rate"),
+        ("04-lowerr", None),
+        ("05-cancelled", "its log has no end"),
+        ("05b-cancelled-once", "wasn't finished: shutdown"),
+        ("07-invalid-json-file", None),
+        ("11-crash-before-open", "RuntimeError: crash before spider is opened"),
+        ("13-process-unreachable", "couldn't reach Kingfisher Process.*Connection refused"),
+        ("14-process-error-status", r"refused \(501\)"),
+        ("16-retry-sample-setting", "wasn't finished: sample"),
+        ("40-restart-0", r"refused \(500\) .* another crawl of the spider started in the same second"),
+        ("40-restart-1", None),
+    ],
+)
+def test_recorded_crawls_of_kingfisher_collect_are_judged_by_their_collection_too(shared, name, reason):
+    """COL-07, COL-09: 13 is under 15% errors, and 14 has none that count."""
+    log = read_crawl_log(shared / "contract" / "recorded" / f"{name}.log")
+    found = rejection(log, makes_collection=True)
+    assert re.search(reason, str(found)) if reason else found is None
