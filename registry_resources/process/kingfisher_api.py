@@ -16,6 +16,7 @@ from typing import Any
 
 import ijson
 import requests
+import urllib3
 
 from registry_resources.exceptions import RecoverableError, UnexpectedError
 from registry_resources.redaction import safe_url
@@ -32,8 +33,9 @@ class Timeouts:
 
     Attributes:
         connect: to connect.
-        read: for an answer to begin, to go on, and (but for notes) to end.
-        metadata: the same for metadata, for which Kingfisher Process once took an hour (PRO-04).
+        read: for an answer to begin, to go on, and to end.
+        metadata: the same for metadata, for which Kingfisher Process once took an hour (PRO-04), and for all notes to
+            be read.
     """
 
     connect: float = 10.0
@@ -95,7 +97,8 @@ class KingfisherApi:
         with self._answer("GET", path, self._timeouts.read, {"level": level}) as response:
             self._require_json(response, path)
             try:
-                for item in ijson.items(_Stream(response), f"{level}.item", use_float=True):
+                stream = _Stream(self._pieces(response, path, self._timeouts.metadata))
+                for item in ijson.items(stream, f"{level}.item", use_float=True):
                     text, data = item if isinstance(item, list) and len(item) == 2 else (None, None)
                     if not isinstance(text, str) or not isinstance(data, dict):
                         raise UnexpectedError(self._told(path, "a note is no pair of text and data"))
@@ -116,22 +119,28 @@ class KingfisherApi:
     def _json(self, method: str, path: str, seconds: float) -> Any:
         with self._answer(method, path, seconds) as response:
             self._require_json(response, path)
-            body = self._body(response, path, time.monotonic() + seconds)
+            body = self._body(response, path, seconds)
         try:
             return json.loads(body)
         except ValueError as error:
             raise RecoverableError(self._told(path, "its answer breaks off, or is not valid JSON")) from error
 
-    def _body(self, response: requests.Response, path: str, deadline: float) -> bytes:
+    def _body(self, response: requests.Response, path: str, seconds: float) -> bytes:
         pieces, size = [], 0
-        for piece in response.iter_content(1 << 16):
+        for piece in self._pieces(response, path, seconds):
             pieces.append(piece)
             size += len(piece)
             if size > LIMIT:
                 raise UnexpectedError(self._told(path, f"its answer is over {LIMIT >> 20} MiB"))
+        return b"".join(pieces)
+
+    def _pieces(self, response: requests.Response, path: str, seconds: float) -> Iterator[bytes]:
+        """The answer as it arrives: asked for pieces of a size, requests would wait for each to be full."""
+        deadline = time.monotonic() + seconds
+        while piece := response.raw.read1(1 << 16, decode_content=True):
+            yield piece
             if time.monotonic() > deadline:
                 raise RecoverableError(self._told(path, "its answer comes too slowly"))
-        return b"".join(pieces)
 
     @contextmanager
     def _answer(
@@ -155,13 +164,12 @@ class KingfisherApi:
             what = "can't be connected to" if isinstance(error, requests.ConnectTimeout) else "doesn't answer"
             wait = self._timeouts.connect if isinstance(error, requests.ConnectTimeout) else seconds
             raise RecoverableError(self._told(path, f"it {what} within {wait:g} seconds")) from error
-        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise RecoverableError(self._told(path, f"it doesn't go on within {seconds:g} seconds")) from error
+        except urllib3.exceptions.HTTPError as error:
             raise RecoverableError(self._told(path, "the connection broke in the middle of its answer")) from error
         except requests.ConnectionError as error:
-            # A timeout while the body is read comes as this, too.
-            said = str(error)
-            what = "it doesn't go on within {seconds:g} seconds" if "Read timed out" in said else _connection(said)
-            raise RecoverableError(self._told(path, what.format(seconds=seconds))) from error
+            raise RecoverableError(self._told(path, _connection(str(error)))) from error
         except requests.RequestException as error:
             # Such as an address that is none: the message may hold it with its password, so only its kind is told.
             raise UnexpectedError(self._told(path, f"the request can't be sent ({type(error).__name__})")) from None
@@ -171,7 +179,7 @@ class KingfisherApi:
         status, html = response.status_code, _is_html(response)
         said = ""
         if not html:
-            with contextlib.suppress(requests.RequestException):
+            with contextlib.suppress(urllib3.exceptions.HTTPError):
                 said = response.raw.read(300, decode_content=True).decode("utf-8", "replace").strip()
         if status == 404 and not html:
             return GoneError(self._told(path, "there is no such collection (404)"))
@@ -209,8 +217,8 @@ class GoneError(UnexpectedError):
 class _Stream:
     """An answer as a file to be read, so that nothing of it is held."""
 
-    def __init__(self, response: requests.Response) -> None:
-        self._pieces = response.iter_content(1 << 16)
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
 
     def read(self, size: int = -1) -> bytes:
         """The next piece, of whatever size; empty at the end."""
@@ -231,6 +239,8 @@ def _is_collection(value: object) -> bool:
 
 
 def _connection(said: str) -> str:
+    if "SSL" in said:
+        return "TLS fails: look at its certificate, and at http or https in KINGFISHER_PROCESS_URL"
     if "refused" in said:
         return "it refuses connections: is it running?"
     if "NameResolution" in said or "resolve" in said:

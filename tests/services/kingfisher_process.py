@@ -48,7 +48,7 @@ class Fault:
         kind: the content type.
         headers: further headers.
         cut: send the good answer, but close the connection after so many bytes of the body.
-        hang: send nothing until the server stops.
+        hang: send nothing, or after `cut` nothing more, until the server stops.
         drop: close the connection without a word.
         pace: send the good answer a byte at a time, with so many seconds between.
     """
@@ -198,6 +198,8 @@ class KingfisherProcess(Store):
                 handler.wfile.write(bytes([byte]))
         elif fault and fault.cut is not None:
             handler.wfile.write(data[: fault.cut])
+            while fault.hang and not self._server.stopping.wait(0.05):
+                pass
             handler.close_connection = True
         else:
             handler.wfile.write(data)

@@ -44,6 +44,7 @@ ANSWERS = {
     "dropped": (Fault(drop=True), RETRY, "the connection failed or broke"),
     "cut off": (Fault(cut=30), RETRY, "the connection broke in the middle of its answer"),
     "dripping": (Fault(pace=0.05), RETRY, "comes too slowly"),
+    "stopping halfway": (Fault(cut=30, hang=True), RETRY, "doesn't go on within 0.4 seconds"),
     "half of JSON": (Fault(body='[{"id": 1, "transform_'), RETRY, "breaks off, or is not valid JSON"),
     "no JSON": (Fault(body=b"\xff\xfe\x00"), RETRY, "breaks off, or is not valid JSON"),
     "nothing": (Fault(body=""), RETRY, "breaks off, or is not valid JSON"),
