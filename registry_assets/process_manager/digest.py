@@ -43,8 +43,8 @@ HEADINGS_OF_MANY: Mapping[Kind, str] = {
 REMEDIES: Mapping[Kind, str] = {
     Kind.FAILED: "`registry show {key}` tells more. `registry run {key}` tries again now, not only when it is due.",
     Kind.BLOCKED: (
-        "Readers keep the version that was published before. `registry show {key}` tells more. If the new one is "
-        'right: `registry accept {key} {job} --reason "…"`.'
+        "Readers keep what they have. `registry show {key}` tells more. If the new version is right: "
+        '`registry accept {key} {job} --reason "…"`.'
     ),
     Kind.CAUSE: "`registry show {key}` tells more. `registry run {key}` tries again now, not only when it is due.",
     Kind.FREEZE: (

@@ -16,7 +16,7 @@ from registry_assets.commands.check import run_checks
 from registry_assets.commands.notify_test import notify_test
 from registry_assets.sensors.notifications import notify
 from registry_resources.dagster_resources import DatabaseResource, SettingsResource
-from registry_resources.database import Database, Job, Notice
+from registry_resources.database import Database, Job, Notice, utcnow
 from registry_resources.exceptions import ConfigurationError
 from registry_resources.settings import MAIL_VARIABLES
 from tests.services.hook import PATH, Hook
@@ -48,17 +48,20 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
         yield server
 
 
-def tick(registry: TestRegistry) -> str:
+def tick(registry: TestRegistry, cursor: str | None = None) -> str:
     """What a tick says, once all that happened so far happened an hour ago."""
     with registry.database.session() as session:
         for job in session.query(Job).filter(Job.status == Job.Status.COMPLETED):
             session.execute(update(Job).where(Job.id == job.id).values(end=job.end and job.end - LONG_AGO))
     context = dg.build_sensor_context(
-        instance=registry.instance, resources={"settings": SettingsResource(), "database": DatabaseResource()}
+        instance=registry.instance,
+        cursor=cursor,
+        resources={"settings": SettingsResource(), "database": DatabaseResource()},
     )
     with context:
         result = notify(context)
     assert isinstance(result, dg.SkipReason)
+    assert bool(context.cursor != cursor) == result.skip_message.startswith("ruritania ")
     return str(result.skip_message)
 
 
@@ -91,10 +94,15 @@ def test_a_failed_run_is_mailed_and_posted_once_and_so_is_its_recovery(
 def test_without_a_way_it_is_in_the_log_and_waits_nowhere(
     registry: TestRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """ASK-12: to the log always."""
+    """ASK-12: to the log always. Ten minutes after something was told, the next may be."""
     registry.add("ruritania", arguments={"urls": str(tmp_path / "nothing.json")})
     registry.run("ruritania")
-    assert tick(registry) == "ruritania failed"
+    told = utcnow() - datetime.timedelta(minutes=9)
+    until = f"{told + datetime.timedelta(minutes=10):%H:%M}"
+    assert tick(registry, told.isoformat()) == f"What changes until {until} UTC is told together then."
+    assert not any(record.getMessage().startswith("ruritania failed: ") for record in caplog.records)
+    earlier = (told - datetime.timedelta(minutes=1)).isoformat()
+    assert tick(registry, earlier) == "ruritania failed"
     assert any(record.getMessage().startswith("ruritania failed: collect: ") for record in caplog.records)
     with registry.database.session(read_only=True) as session:
         assert session.query(Notice).count() == 0
