@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -209,3 +211,42 @@ def test_collecting_again_deletes_what_the_crawl_before_fed(
     CollectTask(task, services).run()
     assert not kingfisher.process.exists(root)
     assert job(services, collected_job).context["process_id"] is None
+
+
+def test_an_export_whose_connection_is_ended_by_the_server_is_whole_in_the_end(
+    services: Services, collected_job: int, kingfisher: Kingfisher
+) -> None:
+    """Such as when PostgreSQL is restarted: the second snapshot is exported as a whole, once."""
+    process = kingfisher.process
+    root = kingfisher.crawl({"a.json": [release(1)]})
+    process.run(
+        "WITH d AS (INSERT INTO data (hash_md5, data)"
+        " SELECT '', jsonb_build_object('ocid', n::text, 'date', '2021-01-01', 'x', repeat(md5(n::text), 60))"
+        " FROM generate_series(1, 10000) n RETURNING id)"
+        " INSERT INTO compiled_release (collection_id, collection_file_id, data_id, ocid, release_date)"
+        " SELECT %s, 1, id, '', '' FROM d",
+        process.compiled_of(root),
+    )
+    process.finish(root, compiled=[])
+    services = dataclasses.replace(services, process=kingfisher.backend)
+    remember(services, collected_job, process_id=root)
+    drive_task(services, collected_job, "process")
+    ended = threading.Event()
+
+    def end_one_copy() -> None:
+        deadline = time.monotonic() + 60
+        while not ended.is_set() and time.monotonic() < deadline:
+            if process.run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE usename = 'registry_reader' AND query LIKE '%%COPY%%' AND state = 'active'"
+            ):
+                ended.set()
+
+    thread = threading.Thread(target=end_one_copy)
+    thread.start()
+    listener = drive_task(services, collected_job, "exporter")
+    thread.join()
+    assert any("Kingfisher Process' database" in line and "(trying again)" in line for line in listener.lines)
+    folder = services.settings.exporter_dir / "ruritania" / str(collected_job)
+    found = [int(each["ocid"]) for each in read_jsonl(folder / "full.jsonl.gz")]
+    assert found == list(range(1, 10_001))
