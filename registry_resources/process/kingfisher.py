@@ -97,19 +97,15 @@ class KingfisherProcess:
         """
         try:
             tree = self._tree(job)
+            compiled = _compiled(tree)
         except GoneError as error:
             return _failed(str(error))
         number = tree.root["id"]
         if tree.deleted:
             return _failed(f"Collection {number} is being deleted from Kingfisher Process. {_REMEDY}")
-        if tree.compiled is None:
-            return _failed(
-                f"No compiled collection: collection {number} of Kingfisher Process was made without one, or it was "
-                f"deleted. {_REMEDY}"
-            )
         if tree.completed:
             self._watches.pop(number, None)
-            total = count(tree.compiled, "cached_compiled_releases_count") or 0
+            total = count(compiled, "cached_compiled_releases_count") or 0
             return ProcessProgress(ProcessState.COMPLETED, done=total, total=total, phase="merging")
         return self._watched(tree)
 
@@ -153,7 +149,7 @@ class KingfisherProcess:
             UnexpectedError: if it is gone, or has a date that is none (PRO-05).
         """
         tree = self._tree(job)
-        compiled = tree.compiled or {}
+        compiled = _compiled(tree)
         found = self._api.metadata(compiled["id"])
         losses, stored = self._compared(job, tree)
         counts = {
@@ -201,9 +197,7 @@ class KingfisherProcess:
         """
         number = _whole(job.context.get("process_compiled_collection_id"))
         if number is None:
-            number = (self._tree(job).compiled or {}).get("id")
-        if number is None:
-            raise UnexpectedError(f"No compiled collection of {job.key}'s job {job.job} is known. {_REMEDY}")
+            number = int(_compiled(self._tree(job))["id"])
         found = 0
         for batch in stream(self._database.connect, self._database.explained, number, self._page):
             found += len(batch)
@@ -269,7 +263,7 @@ class KingfisherProcess:
 
     def _compared(self, job: ProcessJob, tree: Tree) -> tuple[Losses, Stored]:
         """What is stored, and what got lost on the way there."""
-        compiled = tree.compiled or {}
+        compiled = _compiled(tree)
         stored = self._database.stored(tree.originals, compiled["id"])
         told = count(compiled, "cached_compiled_releases_count")
         if told is not None and told != stored.compiled:
@@ -310,6 +304,20 @@ def date_of(value: object) -> datetime.date | None:
         raise UnexpectedError(
             f"Kingfisher Process gives {str(value)[:100]!r} as the first or last date of releases, which is no date"
         ) from error
+
+
+def _compiled(tree: Tree) -> Mapping[str, Any]:
+    """The compiled collection.
+
+    Raises:
+        GoneError: if there is none (PRO-02).
+    """
+    if tree.compiled is None:
+        raise GoneError(
+            f"No compiled collection: collection {tree.root['id']} of Kingfisher Process was made without one, or it "
+            f"was deleted. {_REMEDY}"
+        )
+    return tree.compiled
 
 
 def _emptiness(tree: Tree, stored: Stored) -> str:

@@ -189,6 +189,9 @@ def test_without_a_compiled_collection_it_fails(kingfisher: Kingfisher) -> None:
     other = other or kingfisher.completed()
     kingfisher.process.wipe(kingfisher.process.compiled_of(other))
     assert kingfisher.status(other).reason.startswith("No compiled collection")
+    for ask in (kingfisher.backend.metadata, kingfisher.compiled):
+        with pytest.raises(UnexpectedError, match="No compiled collection"):
+            ask(kingfisher.job(other))
 
 
 def test_a_collection_that_was_deleted_is_gone_for_good(kingfisher: Kingfisher) -> None:
