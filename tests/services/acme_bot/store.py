@@ -1,6 +1,6 @@
 """What Kingfisher Collect's extensions do, as far as others see it: their log lines, and the layout of the file store.
 
-Nothing is sent anywhere: the collection is invented, with a random id.
+Without KINGFISHER_API2_URL, nothing is sent anywhere: the collection is invented, with a random id.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from scrapy import signals
 class Store:
     """Writes items as files, and says so."""
 
+    invents = True
+    collection = 0
+
     @classmethod
     def from_crawler(cls, crawler: Any) -> Self:
         store = cls()
+        store.invents = not crawler.settings.get("KINGFISHER_API2_URL")
         for name in ("spider_opened", "item_scraped", "spider_closed"):
             crawler.signals.connect(getattr(store, name), signal=getattr(signals, name))
         return store
@@ -30,14 +34,14 @@ class Store:
         """Tell of the arguments and of a collection, before any request."""
         arguments = {name: getattr(spider, name, None) for name in ("sample", "from_date", "until_date")}
         spider.logger.info("Spider arguments: %r", arguments)
-        began = datetime.datetime.now(datetime.UTC)
-        self.collection = random.randrange(1, 1_000_000)
+        spider.began = began = datetime.datetime.now(datetime.UTC)
+        spider.sample = arguments["sample"]
         name = f"{spider.name}_sample" if arguments["sample"] else spider.name
         self.folder = Path(os.environ["FILES_STORE"]) / name / f"{began:%Y%m%d_%H%M%S}"
         if getattr(spider, "without", None) == "collection":
             spider.logger.critical("Failed to create collection: status=%d response=%r headers=%r", 503, "no", {})
-            self.collection = 0
-        else:
+        elif self.invents:
+            self.collection = random.randrange(1, 1_000_000)
             spider.logger.info(
                 "Created collection %d in Kingfisher Process (%s)", self.collection, f"{began:%Y-%m-%d %H:%M:%S}"
             )
@@ -46,7 +50,7 @@ class Store:
         """Write a file."""
         folder = self.folder / f"{zlib.adler32(item['file_name'].encode()) % 4096:03X}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / item["file_name"]).write_text(json.dumps({"releases": []}))
+        (folder / item["file_name"]).write_text(json.dumps({"releases": item["releases"]}))
 
     def spider_closed(self, spider: Any, reason: str) -> None:
         """Tell where the files are, and that the collection is closed; not of a crawl that was cancelled."""

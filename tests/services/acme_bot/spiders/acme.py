@@ -23,6 +23,9 @@ class Acme(scrapy.Spider):
                 "file_name": f"{number}.json",
                 "url": f"https://acme.example/{number}",
                 "data_type": "release_package",
+                "releases": [
+                    {"ocid": f"ocds-213czf-{number:03}", "id": "1", "date": f"{2020 + number % 3}-01-02T03:04:05Z"}
+                ],
             }
 
 
