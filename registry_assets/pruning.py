@@ -62,7 +62,7 @@ class Pruned:
     @property
     def summary(self) -> str:
         """One line for people."""
-        text = f"{self.runs} runs were forgotten, {self.kept} old ones kept; {disk.readable(self.bytes)} were freed"
+        text = f"runs forgotten: {self.runs:,}; old runs kept: {self.kept:,}; freed: {disk.readable(self.bytes)}"
         return f"{text}; {self.problem}" if self.problem else text
 
 

@@ -61,4 +61,4 @@ def _print(report: Report) -> None:
         )
     if report.actions:
         console().print(view)
-    click.echo(f"{report.summary}.", err=True)
+    click.echo(f"{report.summary[0].upper()}{report.summary[1:]}.", err=True)

@@ -78,13 +78,12 @@ class Report:
     @property
     def summary(self) -> str:
         """One line for people."""
-        verb = "would be" if self.dry_run else "were"
-        text = (
-            f"{self.count('delete')} jobs {verb} deleted, temporary data of {self.count('wipe')} and exports of "
-            f"{self.count('exports')} jobs, {self.count('orphan')} orphans; {disk.readable(self.freed)} "
-            f"{'would be' if self.dry_run else 'was'} freed"
+        text = "dry run, nothing was done: " if self.dry_run else ""
+        text += (
+            f"jobs deleted: {self.count('delete'):,}; temporary data wiped: {self.count('wipe'):,}; exports deleted: "
+            f"{self.count('exports'):,}; orphans deleted: {self.count('orphan'):,}; freed: {disk.readable(self.freed)}"
         )
-        return f"{text}; {len(self.problems)} could not be done" if self.problems else text
+        return f"{text}; could not be done: {len(self.problems):,}" if self.problems else text
 
 
 def clean(

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import defer, joinedload
 
 from exporter import files, publish, withdraw
 from exporter.util import Export
@@ -192,13 +192,15 @@ def _refuse_if_published(services: Services, job_id: int) -> None:
 
 
 def load(services: Services, job_id: int) -> Job:
-    """Return a job with its publication and its tasks.
+    """Return a job with its publication and its tasks, but without its coverage.
 
     Raises:
         ConfigurationError: if there is none.
     """
     with services.database.session(read_only=True) as session:
-        job = session.get(Job, job_id, options=[joinedload(Job.collection), joinedload(Job.tasks)])
+        # Its coverage is large, and nobody here needs it.
+        options = [joinedload(Job.collection), joinedload(Job.tasks), defer(Job.coverage, raiseload=True)]
+        job = session.get(Job, job_id, options=options)
         if job is None:
             raise ConfigurationError(f"There is no job {job_id}.")
         return job

@@ -91,11 +91,11 @@ def test_cleanup_says_what_it_does_and_why(
     jobs.append(make_job(services, days_ago=30, active=True))
     dry = command("cleanup", "--dry-run")
     assert "it is superseded: it has 4 ocids, against 4 of the active job 3" in dry.stdout
-    assert "1 jobs would be deleted, temporary data of 2 and exports of 0 jobs, 0 orphans;" in dry.stderr
+    assert "Dry run, nothing was done: jobs deleted: 1; temporary data wiped: 2;" in dry.stderr
     assert [job.everything for job in jobs] == [[True] * 4] * 3
     wet = command("cleanup", "ruritania")
     assert wet.stdout == dry.stdout
-    assert "1 jobs were deleted" in wet.stderr
+    assert "Jobs deleted: 1;" in wet.stderr
     assert not exists(services, jobs[0].id)
     assert "no such publication" in str(command("cleanup", "freedonia", code=1).exception)
 
@@ -110,7 +110,7 @@ def test_cleanup_ends_with_an_error_code_if_something_could_not_be_done(
     result = command("cleanup", code=1)
     assert "It could not be done" in result.stdout
     assert "symbolic link" in result.stdout
-    assert "1 could not be done" in result.stderr
+    assert "could not be done: 1" in result.stderr
 
 
 def test_a_job_is_deleted_by_hand_after_asking(

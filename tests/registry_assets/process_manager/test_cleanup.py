@@ -106,8 +106,8 @@ def test_a_dry_run_says_the_same_and_changes_nothing(services: Services) -> None
     assert [dataclasses.astuple(a) for a in dry.actions] == [dataclasses.astuple(a) for a in wet.actions]
     assert did(wet, old) == ["delete"]
     assert all(action.reason for action in wet.actions)
-    assert "would be deleted" in dry.summary
-    assert "1 jobs were deleted, temporary data of 2" in wet.summary
+    assert dry.summary == f"dry run, nothing was done: {wet.summary}"
+    assert wet.summary.startswith("jobs deleted: 1; temporary data wiped: 2; exports deleted: 0; orphans deleted: 0; ")
 
 
 def test_retention_deletes_a_job_with_everything_that_it_made(services: Services) -> None:
@@ -248,7 +248,7 @@ def test_a_passing_failure_is_told_and_mended_by_the_next_pass(services: Service
     report = clean(unwilling)
     (problem,) = report.problems
     assert problem.problem == "Kingfisher Process can't be reached"
-    assert "1 could not be done" in report.summary
+    assert "could not be done: 1" in report.summary
     assert sorted([row(services, first).archived, row(services, second).archived]) == [False, True]
     assert not clean(unwilling).problems
     assert (first.temporary, second.temporary) == ([False, False], [False, False])
