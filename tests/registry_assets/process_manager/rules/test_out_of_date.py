@@ -225,7 +225,7 @@ def histories(draw):
     return rows
 
 
-@settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(
     rows=histories(),
     frequency=st.sampled_from(["WEEKLY", "BIWEEKLY", "MONTHLY", "HALF_YEARLY", "ANNUALLY"] * 2 + ["", "NEVER"]),
