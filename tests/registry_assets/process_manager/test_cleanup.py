@@ -214,6 +214,9 @@ def test_a_job_cannot_be_taken_up_while_it_is_cleaned_up(services: Services, oth
     remember(services, job, **{holding.HOLD: {**other_process, "since": utcnow().isoformat()}})
     with services.database.session() as session, pytest.raises(LockFileError, match="job 1 is being cleaned up"):
         job_store.begin_task(session, task.id)
+    identity = job_store.RunIdentity("run-9", "run-9", collects=False)
+    with pytest.raises(LockFileError, match="job 1 is being cleaned up"):
+        job_store.find_job(services.database, "ruritania", None, identity, job_store.Runs(lambda _: False, print))
     assert did(clean(services), job) == ["keep"]
     remember(services, job, **{holding.HOLD: {**other_process, "started": 1, "since": "2026-01-01"}})
     with services.database.session() as session:
