@@ -131,7 +131,8 @@ class Collection(Identified, Timestamped, Translated, Base):
     date_from: Mapped[datetime.date | None]
     date_to: Mapped[datetime.date | None]
     ocid_prefix: Mapped[str] = mapped_column(default="")
-    history: Mapped[dict[str, Any]] = json_object(server_default="{}")
+    # Of thousands of publications it would be much to load, and only publishing looks at it.
+    history: Mapped[dict[str, Any]] = json_object(server_default="{}", deferred=True)
 
     license_custom: Mapped[License | None] = relationship()
     settings_bundle: Mapped[SettingsBundle | None] = relationship(back_populates="collections")

@@ -73,7 +73,10 @@ def judge(candidate: Profile, history: Sequence[Version], *, incremental: bool =
     before = profiles[-1]
     found = [*measures.compare(profiles, candidate), *_erosion(history, candidate)]
     outcome = max((measure.outcome for measure in found), key=list(Outcome).index)
-    said = [measure.sentence for measure in found if measure.outcome == outcome and measure.sentence]
+    worst = [measure for measure in found if measure.outcome == outcome and measure.sentence]
+    if worst and worst[0].name == measures.ALL:  # those with a year say the same once more
+        worst = [measure for measure in worst if measure.name != measures.DATED]
+    said = [measure.sentence for measure in worst]
     if len(said) > SENTENCES:
         said[SENTENCES:] = [f"And {len(said) - SENTENCES} more."]
     if incremental and outcome == Outcome.BLOCK:

@@ -30,6 +30,9 @@ SMALL_YEAR = Fraction(1, 100)
 GROWTH = 3
 """From so many times the ocids on there is a warning: they may be there twice."""
 
+ALL, DATED = "ocids", "ocids with a year"
+"""The names of two measures."""
+
 LOST_DAYS = 365
 """If the latest release is older by more days than that, the newest data is missing."""
 
@@ -167,10 +170,10 @@ def _ocids(profiles: Sequence[Profile], after: Profile) -> Measure:
     losses = [drop(a.ocids, b.ocids) for a, b in pairwise(profiles)]
     tolerance = learn(losses, OCIDS, _slack(before.ocids))
     loss = drop(before.ocids, after.ocids)
-    measure = _share("ocids", before.ocids, after.ocids, loss, tolerance)
+    measure = _share(ALL, before.ocids, after.ocids, loss, tolerance)
     if before.ocids and after.ocids >= GROWTH * before.ocids:
         sentence = f"{after.ocids:,} ocids, where the published version has {before.ocids:,}: look for doubles."
-        return Measure("ocids", measure.before, measure.after, loss, tolerance, Outcome.WARN, sentence)
+        return Measure(ALL, measure.before, measure.after, loss, tolerance, Outcome.WARN, sentence)
     return measure
 
 
@@ -182,7 +185,7 @@ def _dated(profiles: Sequence[Profile], after: Profile) -> Iterable[Measure]:
     losses = [drop(a.dated, b.dated) for a, b in pairwise(profiles) if a.dated is not None and b.dated is not None]
     tolerance = learn(losses, OCIDS, _slack(before.dated))
     loss = drop(before.dated, after.dated)
-    yield _share("ocids with a year", before.dated, after.dated, loss, tolerance)
+    yield _share(DATED, before.dated, after.dated, loss, tolerance)
 
 
 def _worst_year(profiles: Sequence[Profile], after: Profile) -> Iterable[Measure]:

@@ -31,6 +31,7 @@ def collection(services: Services) -> Collection:
     with services.database.session(read_only=True) as session:
         found = session.query(Collection).one()
         assert found.active_job_id is None or found.active_job
+        assert found.history is not None
         return found
 
 
