@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 
+from registry_assets.commands.check import run_checks
 from registry_assets.process_manager import driver
 from registry_assets.process_manager.services import Services
 from registry_resources.dagster_resources import CollectResource, ProcessResource
@@ -205,3 +206,20 @@ def test_a_restart_of_scrapyd_fails_the_job_and_the_next_one_succeeds(
     for job in (lost, registry.jobs("acme")[1]):
         clean_up(registry, job)
     nothing_is_left(scrapyd, process)
+
+
+def test_the_check_says_which_services_answer(
+    registry: TestRegistry, scrapyd: RealScrapyd, process: KingfisherProcess
+) -> None:
+    """`registry check` tries each, and names the spiders that are missing."""
+    add(registry, process)
+    outcomes = {outcome.check: outcome for outcome in run_checks()}
+    for name in ("Scrapyd", "Kingfisher Process", "Kingfisher Process' database"):
+        assert outcomes[name].status == "ok", outcomes[name]
+    assert f"project {PROJECT} has 3 spiders" in outcomes["Scrapyd"].detail
+    registry.add("ruritania", "ruritania")
+    process.stop()
+    outcomes = {outcome.check: outcome for outcome in run_checks()}
+    process.start_again()
+    assert "has no spiders ruritania in project" in outcomes["Scrapyd"].detail
+    assert outcomes["Kingfisher Process"].status == "failed"
