@@ -13,6 +13,9 @@ from exporter.errors import ExporterError
 from exporter.publish import LATEST
 from exporter.util import Export
 
+WAIT = 60.0
+"""Seconds to wait for somebody who publishes just now: that takes moments."""
+
 
 def withdraw(root: str | os.PathLike[str] | None, key: str) -> bool:
     """Delete a publication's pointer, so that nothing is published. Doing it twice is doing it once.
@@ -30,7 +33,7 @@ def withdraw(root: str | os.PathLike[str] | None, key: str) -> bool:
         return False
     if folder.resolve() != pointer.root.resolve() / key:
         raise ExporterError(f"{folder}: a link leads out of {pointer.root}: delete it by hand")
-    with lock.Locks([folder / ".latest.lock"], wait=60.0):
+    with lock.Locks([folder / ".latest.lock"], wait=WAIT):
         try:
             os.unlink(pointer.path)  # noqa: PTH108 - tests make functions of os fail
         except FileNotFoundError:
