@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from typing import Any
 
 import pytest
 
+from registry_assets.process_manager import lease
 from registry_assets.process_manager.driver import Pace, TaskFailedError, drive
 from registry_assets.process_manager.services import Services
-from registry_resources.database import Database, Job, Task
+from registry_resources.database import Database, Job, Task, utcnow
 from registry_resources.exceptions import RecoverableError
 from tests.support.backends import COMPLETED, RUNNING, WAITING, Listener, ScriptedProcess, failed
 
@@ -170,3 +172,30 @@ def test_progress_is_logged_at_growing_intervals_only() -> None:
     admitted = [second for second in range(24 * 3600) if log.admits(str(second), second)]
     assert admitted[:5] == [0, 1, 3, 7, 15]
     assert len(admitted) < 40
+
+
+def test_a_task_that_is_taken_up_again_ends_at_the_deadline_of_its_first_start(
+    services: Services, collected_job: int
+) -> None:
+    """I4: however often its process dies, a task is over after 7 days."""
+    with services.database.session() as session:
+        session.get_one(Job, collected_job).task(Task.Type.PROCESS).initiate(utcnow() - datetime.timedelta(days=8))
+    with pytest.raises(TaskFailedError, match="REGISTRY_TASK_DEADLINE"):
+        drive_process(services, collected_job, RUNNING)
+
+
+def test_what_had_succeeded_just_before_its_process_died_is_not_done_again(
+    services: Services, collected_job: int
+) -> None:
+    """The retry of a run goes on from there; a run that is made by hand does it again."""
+    drive_process(services, collected_job, COMPLETED)
+    with services.database.session() as session:
+        job = session.get_one(Job, collected_job)
+        held = lease.take(
+            session, job.collection, job, "run-2", lease.Runs(lambda _: False, lambda *_: None), resumes=True
+        )
+    process, listener = drive_process(services, collected_job, COMPLETED, lease=held)
+    assert process.calls == []
+    assert "nothing is left to do" in listener.lines[0]
+    process, _ = drive_process(services, collected_job, COMPLETED, lease=dataclasses.replace(held, resumes=False))
+    assert process.calls == ["wipe", "start"]
