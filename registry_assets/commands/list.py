@@ -38,9 +38,14 @@ def list_(*, as_json: bool) -> None:
             "yes" if row["public"] else "",
             shown(row["active_job"]),
             shown(row["last_retrieved"]),
-            f"#{latest['id']} {(latest['result'] or latest['status']).lower()}" if latest else "",
+            f"#{latest['id']} {_outcome(latest)}" if latest else "",
         )
     console().print(view)
+
+
+def _outcome(job: dict[str, Any]) -> str:
+    # What is blocked waits for somebody to accept it: that is no failure like others.
+    return "blocked" if job["blocked"] and job["result"] == "FAILED" else str(job["result"] or job["status"]).lower()
 
 
 def publications(session: Session) -> list[dict[str, Any]]:
@@ -68,6 +73,7 @@ def publications(session: Session) -> list[dict[str, Any]]:
                     "status": job.status,
                     "result": job.result,
                     "note": job.note,
+                    "blocked": job.blocked,
                     "start": job.start,
                     "end": job.end,
                 }
