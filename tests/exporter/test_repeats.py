@@ -109,6 +109,20 @@ def test_such_releases_are_counted_and_named(tmp_path: Path) -> None:
     assert recorded.counts["releases_with_repeated_keys"] == 1
 
 
+def test_among_many_lines_the_right_ones_are_named(tmp_path: Path) -> None:
+    """The first five, by their numbers."""
+    lines = [b'{"n":%d,"t":"%s"}' % (number, b"x" * 3000) for number in range(1000)]
+    for number in (0, 499, 500, 999):
+        lines[number] = b'{"n":1,' + lines[number][1:]
+    lines[700] = b'{"n":1e400}'
+    path = tmp_path / "source.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    source = jsonl.read_source(path)
+    assert [line for batch in source for _, line in batch] == lines
+    assert source.noticed == {"repeated_keys": 4}
+    assert [remark.partition(":")[0] for remark in source.remarks] == ["line 1", "line 500", "line 501", "line 1000"]
+
+
 def test_what_is_too_long_to_look_through_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """I8: not to know is told too."""
     monkeypatch.setattr(jsontext, "LONG_LINE", 20)
