@@ -8,7 +8,7 @@ export REGISTRY_HOME ?= $(CURDIR)/var
 export DAGSTER_HOME ?= $(REGISTRY_HOME)/dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test crash lint bench clean
+.PHONY: help install demo dev test crash soak lint bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,11 +34,15 @@ lint: install ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-crash: install ## Kill the exporter at thousands of moments, and check what is left
-	REGISTRY_CRASH_ROUNDS=10 $(BIN)/python -m pytest tests/exporter/test_crash.py
+crash: install ## Kill the exporter and runs at thousands of moments, and check what is left
+	REGISTRY_CRASH_ROUNDS=10 $(BIN)/python -m pytest tests/exporter/test_crash.py tests/registry_assets/test_crash_runs.py
+
+soak: install ## Let 150 publications live for two simulated months
+	REGISTRY_SOAK='150 60' REGISTRY_SOAK_REPORT=$(REGISTRY_HOME)/soak.json $(BIN)/python -m pytest tests/registry_assets/test_soak.py
 
 bench: install ## Compare the exporter with the plain way
 	$(BIN)/python benchmarks/bench_exporter.py
+	$(BIN)/python benchmarks/bench_kingfisher.py
 
 clean: ## Remove what the commands above made
 	rm -rf $(VENV) var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
