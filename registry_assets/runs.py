@@ -85,6 +85,19 @@ def goes_on(instance: DagsterInstance, run_id: str, *, without: str | None = Non
     return any_goes_on(instance, others)
 
 
+def free_slots(instance: DagsterInstance) -> None:
+    """Give back the slots of pools that runs which have ended hold still, so that others need not wait for ever.
+
+    Dagster's daemon does the same, but a run from the command line must not need a daemon.
+    """
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits or not (holders := storage.get_concurrency_run_ids()):
+        return
+    going_on = {run.run_id for run in instance.get_runs(dg.RunsFilter(run_ids=list(holders))) if not run.is_finished}
+    for run_id in holders - going_on:
+        storage.free_concurrency_slots_for_run(run_id)
+
+
 def can_be_retried(run: DagsterRun) -> bool:
     """Whether Dagster can start a run anew: not one from the command line, of which it knows no code location."""
     return run.remote_job_origin is not None

@@ -18,6 +18,7 @@ from registry_resources.database import Task
     owners=OWNERS,
     kinds={"python", "scrapy", "json"},
     code_version="1",
+    pool="crawls",
     check_specs=checks.specs("collected"),
     description=(
         "The files that a crawl retrieved from the publisher, as they came.\n\n"

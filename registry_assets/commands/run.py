@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,10 +59,19 @@ def execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
 
     from registry_assets.definitions import build_defs  # noqa: PLC0415
     from registry_assets.partitions import NAME, sync_partitions  # noqa: PLC0415
+    from registry_assets.process_manager.recovery import Memory  # noqa: PLC0415
+    from registry_assets.process_manager.services import Services  # noqa: PLC0415
     from registry_assets.reporting import ReportingResource  # noqa: PLC0415
-    from registry_resources.dagster_resources import DatabaseResource, SettingsResource  # noqa: PLC0415
+    from registry_assets.sensors.watch import look  # noqa: PLC0415
+    from registry_resources.dagster_resources import (  # noqa: PLC0415
+        CollectResource,
+        DatabaseResource,
+        ProcessResource,
+        SettingsResource,
+    )
 
-    database = DatabaseResource().open(SettingsResource().read())
+    settings = SettingsResource().read()
+    database = DatabaseResource().open(settings)
     try:
         with open_instance() as instance:
             sync_partitions(instance, database)
@@ -70,6 +80,10 @@ def execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
                     f"{key}: the catalogue has no such publication. `registry list` shows those it has; "
                     f"add it to the catalogue file and run `registry sync`."
                 )
+            # Without a daemon, nobody else looks after what died before, such as another run from the command line.
+            collect, process = CollectResource().backend(settings), ProcessResource().backend(settings)
+            for sentence in look(instance, Services(settings, database, collect, process), Memory(time.time())):
+                display.warning(sentence)
             defs = build_defs({"reporting": ReportingResource.to(display)})
             job = defs.resolve_job_def("refresh")
             keys = selected(defs, select)

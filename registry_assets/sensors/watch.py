@@ -101,7 +101,9 @@ def look(instance: DagsterInstance, services: Services, memory: Memory) -> list[
         said.append(f"{key}: run {run.run_id[:8]} was ended{', and is retried' if retried else ''}. {reason}.")
         if job:
             reasons[job.id] = reason
-    return said + _see_to(instance, services, _jobs(services, begun), reasons, memory)
+    said += _see_to(instance, services, _jobs(services, begun), reasons, memory)
+    runs.free_slots(instance)
+    return said
 
 
 def _jobs(services: Services, begun: Sequence[DagsterRun]) -> list[OpenJob]:
