@@ -16,7 +16,7 @@ from typing import Any
 from registry_resources.collect.arguments import unknown_spider
 from registry_resources.collect.backend import CrawlProgress, CrawlRequest, CrawlState
 from registry_resources.collect.crawl_log import CrawlLog
-from registry_resources.collect.scrapyd_client import NotReachedError, RefusedError, ScrapydClient
+from registry_resources.collect.scrapyd_client import RefusedError, ScrapydClient
 from registry_resources.collect.scrapyd_end import Ending, Limits, directory_in
 from registry_resources.collect.scrapyd_log import RemoteLog
 from registry_resources.collect.scrapyd_memory import CrawlMemory
@@ -163,9 +163,6 @@ class ScrapydBackend:
         memory.note(asked=True)
         try:
             self._client.schedule(request.crawl, request.spider, arguments, settings)
-        except NotReachedError:
-            memory.note(asked=False)
-            raise
         except RefusedError as error:
             memory.note(asked=False)
             if error.message == f"spider '{request.spider}' not found":

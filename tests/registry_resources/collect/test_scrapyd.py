@@ -160,6 +160,7 @@ class TestLogs:
         scrapyd.state, scrapyd.log = "finished", HEALTHY
         assert remote.status(CRAWL).state == CrawlState.FINISHED
         assert rejection(remote.log(CRAWL), makes_collection=True) is None
+        assert remote._logs[CRAWL].offset == len(HEALTHY)
 
     def test_a_log_that_breaks_off_goes_on_where_it_did(
         self, scrapyd: ScriptedScrapyd, remote: ScrapydBackend
@@ -176,12 +177,12 @@ class TestLogs:
     def test_a_log_that_became_shorter_is_read_anew(self, scrapyd: ScriptedScrapyd, remote: ScrapydBackend) -> None:
         """It is another one."""
         remote.schedule(request())
-        scrapyd.state, scrapyd.log = "running", b"x" * 10_000
+        scrapyd.state, scrapyd.log = "running", HEALTHY.replace(b"collection 7", b"collection 5") + b"x" * 10_000
         remote.status(CRAWL)
         scrapyd.state, scrapyd.log = "finished", HEALTHY
         assert remote.status(CRAWL).state == CrawlState.RUNNING
         assert remote.status(CRAWL).state == CrawlState.FINISHED
-        assert remote.log(CRAWL).items == 4
+        assert remote.log(CRAWL).process_id == 7
 
     def test_no_log_is_waited_for_and_then_a_failure(self, scrapyd: ScriptedScrapyd, kingfisher: Settings) -> None:
         """COL-05, better: its 404 is a failure only after a time, which goes on counting in another process."""
@@ -214,6 +215,8 @@ class TestLogs:
             patch.setattr("registry_resources.collect.scrapyd.time.time", lambda: time.monotonic() + 4e9)
             backend.status(CRAWL)
         assert backend.status(CRAWL).state == CrawlState.RUNNING
+        time.sleep(0.4)
+        assert backend.status(CRAWL).state == CrawlState.LOST
 
     def test_a_log_that_was_deleted_early_is_a_failure(self, scrapyd: ScriptedScrapyd, kingfisher: Settings) -> None:
         """Observed of Scrapyd: it keeps the logs of the last five crawls of a spider."""
