@@ -51,7 +51,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     found = database_url(request.getfixturevalue("postgresql"), "registry")
     execute(
         found,
-        "TRUNCATE collection, job, task, task_note, license, settings_bundle, setting, notice RESTART IDENTITY CASCADE",
+        "TRUNCATE collection, job, task, task_note, license, settings_bundle, setting, notice "
+        "RESTART IDENTITY CASCADE",
         f"UPDATE registry_version SET version_num = '{schema.head()}'",  # noqa: S608
     )
     return found
