@@ -98,6 +98,12 @@ def free_slots(instance: DagsterInstance) -> None:
         storage.free_concurrency_slots_for_run(run_id)
 
 
+def limit_retries(instance: DagsterInstance, run: DagsterRun, retries: int) -> None:
+    """Let a run be retried so often if it dies, also where Dagster's code server notices that before anybody else."""
+    if run.tags.get(MAX_RETRIES_TAG) != str(retries):
+        instance.add_run_tags(run.run_id, {MAX_RETRIES_TAG: str(retries)})
+
+
 def can_be_retried(run: DagsterRun) -> bool:
     """Whether Dagster can start a run anew: not one from the command line, of which it knows no code location."""
     return run.remote_job_origin is not None

@@ -123,6 +123,7 @@ def perform(
     judged: list[dg.AssetCheckResult] = []
     try:
         with registry.services(patience=OPENING) as services:
+            runs.limit_retries(context.instance, context.run, services.settings.max_retries)
             found = through_outages(
                 lambda: job_store.find_job(services.database, key, stage, _identity(context), _runs(context))
             )
