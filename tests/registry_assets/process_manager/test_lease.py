@@ -18,6 +18,7 @@ from registry_assets.process_manager.driver import Pace, drive
 from registry_assets.process_manager.job_store import RunIdentity, find_job
 from registry_assets.process_manager.lease import Lease, LeaseLostError, Runs
 from registry_assets.process_manager.outage import through_outages
+from registry_assets.process_manager.recovery import Memory, open_jobs
 from registry_assets.process_manager.services import Services
 from registry_assets.process_manager.util import get_task_manager
 from registry_resources.database import Collection, Database, Job, Task
@@ -230,3 +231,33 @@ def test_a_processes_identity_tells_it_from_a_later_one_of_the_same_id(other: su
     other.kill()
     threading.Event().wait(0.2)
     assert worker.is_gone(identity) is True  # though nobody has waited for it
+
+
+def test_a_finished_job_that_a_run_works_on_again_is_found_by_that_run(shared_database: Database) -> None:
+    """As when `published` alone is materialised: no task of it runs."""
+    with shared_database.session() as session:
+        collection = session.query(Collection).one()
+        for number in (1, 2):
+            job = Job.plan(collection, run_id=f"run-{number}")
+            session.add(job)
+            job.complete(Job.Result.CANCELLED)
+            session.flush()
+        job.context.update({lease.NUMBER: 1, lease.WORKER: {**worker.identity(), "run": "run-9"}})
+    with shared_database.session(read_only=True) as session:
+        assert open_jobs(session) == []
+        (found,) = open_jobs(session, ["run-8", "run-9"])
+    assert (found.id, found.runs) == (2, ["run-9", "run-2"])
+
+
+def test_an_observer_counts_only_while_it_looks() -> None:
+    """Neither a change, nor a night in which everything was off, counts as silence; nor what can't be read."""
+    memory = Memory(1_000.0)
+    assert memory.unchanged("job 1", "a") == 0
+    for now, look, silent in ((1_100.0, "a", 100), (1_300.0, "a", 300), (1_400.0, "b", 0), (1_500.0, "b", 100)):
+        memory = Memory.load(memory.dump(), now)
+        assert memory.unchanged("job 1", look) == silent
+    memory = Memory.load(memory.dump(), 1_500.0 + 301)
+    assert memory.unchanged("job 1", "b") == 0
+    memory = Memory.load(memory.dump(), 1_700.0)  # the clock was put back
+    assert memory.unchanged("job 1", "b") == 0
+    assert Memory.load("{", 5.0).unchanged("job 1", "b") == 0
