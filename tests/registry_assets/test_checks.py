@@ -122,8 +122,7 @@ def test_a_publication_that_halves_is_blocked_then_accepted_then_published(
         assert registry.failure(result).startswith(says)
         evaluation = checked(result)["completeness"]
         assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
-        (row, *_) = shown(evaluation)["measures"]
-        assert row.data == {
+        assert shown(evaluation)["measures"].records[0].data == {
             "measure": "ocids",
             "published": "40",
             "this version": "20",
@@ -133,6 +132,7 @@ def test_a_publication_that_halves_is_blocked_then_accepted_then_published(
         }
         assert still_published(registry) == ("1", 1)
         assert registry.jobs("ruritania")[-1].is_blocked
+        assert "#2 blocked" in command(registry, "list").stdout
 
         # Not by asking again.
         assert "is blocked" in registry.failure(registry.run("ruritania", "published"))
