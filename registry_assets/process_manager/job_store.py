@@ -102,8 +102,7 @@ def find_job(database: Database, key: str, stage: TaskType | None, run: RunIdent
             raise ConfigurationError(
                 f"{key}: the catalogue has no such publication. Add it to the catalogue file and run `registry sync`."
             )
-        # Whoever else looks for a job of this publication waits here. (On SQLite, writers wait for each other anyway.)
-        session.execute(select(Collection.id).where(Collection.id == collection.id).with_for_update())
+        lease.lock_collection(session, collection.id)
         superseded = None
         job = _job_of_run(session, collection, stage, run) or _planned_job(session, collection, stage, run)
         if job is None and run.collects and stage == JOB_TASKS_PLAN[0]:
@@ -251,10 +250,10 @@ def begin_task(session: Session, task_id: int, held: Lease | None = None) -> boo
         LockFileError: if the lease is lost, if another job of the publication is incomplete, so that this one can't be
             taken up again, if another process works on the task, or if the job is being cleaned up.
     """
-    if job_id := session.scalar(select(Task.job_id).where(Task.id == task_id)):
-        holding.refuse_if_held(session, job_id)
     if held:
         held.check(session)
+    if job_id := session.scalar(select(Task.job_id).where(Task.id == task_id)):
+        holding.refuse_if_held(session, job_id)
     task = load_task(session, task_id)
     job = task.job
     if job.archived and task.type in NEED_TEMPORARY_DATA:

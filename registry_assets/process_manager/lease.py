@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ScalarSelect, select
 from sqlalchemy.orm import Session
 
 from registry_assets.process_manager import holding, worker
@@ -72,7 +72,7 @@ class Lease:
         Raises:
             LeaseLostError: if it is not.
         """
-        job = holding.lock(session, self.job_id)
+        job = _lock(session, self.job_id)
         if job is None or job.context.get(NUMBER) != self.number:
             raise LeaseLostError(
                 f"Job {self.job_id} was taken from this process, which had given no sign of life and was given up. "
@@ -156,7 +156,7 @@ def withdraw(session: Session, job_id: int, number: int | None = None) -> Job | 
     Returns:
         The job, its row locked; or None if it is gone, or if the lease has changed hands since.
     """
-    job = holding.lock(session, job_id)
+    job = _lock(session, job_id)
     if job is None or (number is not None and int(job.context.get(NUMBER) or 0) != number):
         return None
     holder = job.context.get(WORKER)
@@ -165,6 +165,21 @@ def withdraw(session: Session, job_id: int, number: int | None = None) -> Job | 
         left = {"run": holder.get("run"), "gone": True}
         job.context.update({NUMBER: int(job.context.get(NUMBER) or 0) + 1, WORKER: left})
     return job
+
+
+def lock_collection(session: Session, collection_id: int | ScalarSelect[int]) -> None:
+    """Let whoever else works on a job of the publication wait until this transaction ends.
+
+    It comes before the job's own lock, always: two that take them the other way round would wait for each other.
+    """
+    # Without the key: rows that refer to it may be added meanwhile. On SQLite, writers wait for each other anyway.
+    statement = select(Collection.id).where(Collection.id == collection_id)
+    session.execute(statement.with_for_update(key_share=True))
+
+
+def _lock(session: Session, job_id: int) -> Job | None:
+    lock_collection(session, select(Job.collection_id).where(Job.id == job_id).scalar_subquery())
+    return holding.lock(session, job_id)
 
 
 def last_sign_of_life(job: Job) -> datetime.datetime:

@@ -144,9 +144,9 @@ class TaskManager(ABC):
             LeaseLostError: if another process has the job now. Nothing has changed.
         """
         with self.services.database.session() as session:
+            self.services.guard(session)
             # Locked, as others write to the context too, and what they wrote must not be lost.
             job = holding.lock(session, self.job.id)
-            self.services.guard(session)
             if job is None:
                 raise UnexpectedError(f"{self.key}: job {self.job.id} is gone from the database.")
             change(job)
