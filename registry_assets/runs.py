@@ -10,7 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, MAX_RETRIES_TAG, RESUME_RETRY_TAG, WILL_RETRY_TAG
+from dagster._core.storage.tags import (
+    AUTO_RETRY_RUN_ID_TAG,
+    MAX_RETRIES_TAG,
+    RESUME_RETRY_TAG,
+    RETRY_ON_ASSET_OR_OP_FAILURE_TAG,
+    WILL_RETRY_TAG,
+)
 
 from registry_assets.partitions import IN_FLIGHT
 from registry_assets.sensors.out_of_date import JOB_TAG
@@ -101,7 +107,9 @@ def free_slots(instance: DagsterInstance) -> None:
 def limit_retries(instance: DagsterInstance, run: DagsterRun, retries: int) -> None:
     """Let a run be retried so often if it dies, also where Dagster's code server notices that before anybody else."""
     if run.tags.get(MAX_RETRIES_TAG) != str(retries):
-        instance.add_run_tags(run.run_id, {MAX_RETRIES_TAG: str(retries)})
+        # A step that failed has given its reason, and is not done again, whatever the instance's settings are.
+        tags = {MAX_RETRIES_TAG: str(retries), RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false"}
+        instance.add_run_tags(run.run_id, tags)
 
 
 def can_be_retried(run: DagsterRun) -> bool:
