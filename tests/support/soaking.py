@@ -50,7 +50,7 @@ from registry_resources.settings import Settings
 
 # After today, since processes and files have the real clock's times: nothing that is there comes from the future.
 BEGIN = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
-STEP = datetime.timedelta(hours=6)
+STEP = datetime.timedelta(days=1)
 FREQUENCIES = (
     [RetrievalFrequency.WEEKLY] * 4
     + [RetrievalFrequency.BIWEEKLY] * 4
@@ -200,11 +200,8 @@ class Soak:
         steps = int(datetime.timedelta(days=days) / STEP)
         for step in range(steps):
             with time_machine.travel(BEGIN + step * STEP, tick=True):
-                while requests := self.ask():
-                    self.execute(requests)
-                    self.look()
-                if step % 4 == 3:
-                    self.keep_house()
+                self.tend()
+                self.keep_house()
                 self.check()
 
     def ask(self) -> list[dg.RunRequest]:
@@ -260,20 +257,28 @@ class Soak:
         finally:
             os._exit(0)
 
-    def look(self) -> None:
-        """What the watch does in the ten minutes after."""
+    def tend(self) -> None:
+        """Let the sensors and the watch tick until there is nothing to do. That takes less than twenty minutes."""
+        for _ in range(40):
+            requests = self.ask()
+            self.execute(requests)
+            if self.look() and not requests:
+                return
+            self._wait(30)
+        self.troubles.append(f"{utcnow()}: runs or jobs are stuck twenty minutes after their processes ended")
+
+    def look(self) -> bool:
+        """Let the watch look once. Returns whether nothing goes on after that."""
         with self.instance() as instance, self.services() as services:
-            for _ in range(25):
-                memory = Memory.load(self.memory, time.time())
-                self.seen["seen to by the watch"] += len(look(instance, services, memory))
-                self.memory = memory.dump()
-                flights = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-                with services.database.session(read_only=True) as session:
-                    still = session.scalar(select(func.count()).where(Job.status == Job.Status.RUNNING))
-                if not flights and not still:
-                    return
-                self._wait(30)
-        self.troubles.append(f"{utcnow()}: runs or jobs are stuck ten minutes after their processes ended")
+            for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED])):
+                instance.report_run_failed(run, "Dagster itself gives up runs that did not start.")
+            memory = Memory.load(self.memory, time.time())
+            self.seen["seen to by the watch"] += len(look(instance, services, memory))
+            self.memory = memory.dump()
+            flights = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            with services.database.session(read_only=True) as session:
+                still = session.scalar(select(func.count()).where(Job.status != Job.Status.COMPLETED))
+        return not flights and not still
 
     def _wait(self, seconds: float) -> None:
         time_machine.travel(utcnow() + datetime.timedelta(seconds=seconds), tick=True).start()
@@ -301,9 +306,14 @@ class Soak:
     def report(self) -> dict[str, Any]:
         """What became of everything."""
         with self.services() as services, services.database.session(read_only=True) as session:
-            jobs = session.scalars(select(Job).order_by(Job.collection_id, Job.start)).all()
+            jobs = session.scalars(select(Job).where(Job.start.is_not(None)).order_by(Job.collection_id, Job.id)).all()
             for before, after in itertools.pairwise(jobs):
-                if before.collection_id == after.collection_id and before.end > after.start:
+                if (
+                    before.collection_id == after.collection_id
+                    and before.end
+                    and after.start
+                    and before.end > after.start
+                ):
                     self.troubles.append(f"jobs {before.id} and {after.id} went on at once")
             active = session.scalar(select(func.count()).where(Collection.active_job_id.is_not(None)))
             results = Counter(str(job.result) for job in jobs)
