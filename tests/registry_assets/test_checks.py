@@ -21,7 +21,7 @@ from tests.support.registry import TestRegistry
 
 ALL = {
     "collected": {"crawl_finished", "no_premature_stop", "not_empty", "error_rate", "not_partial"},
-    "processed": {"compiled", "merge_errors"},
+    "processed": {"compiled", "files_processed", "merge_errors"},
     "exported": {"files_complete"},
     "coverage": {"coverage_plausible"},
     "flattened": {"manifest_verifies"},

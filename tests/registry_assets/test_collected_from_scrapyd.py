@@ -15,7 +15,8 @@ from tests.support.registry import TestRegistry
 from tests.support.scrapyd import CREATED, HEALTHY, ITEM
 
 CANARIES = {
-    f"CANARY_{name}": f"canary-{name.lower()}-7f3a" for name in ("CLEARANCE", "PROXY", "TOKEN", "AGENT", "KEY")
+    f"CANARY_{name}": f"canary-{name.lower()}-7f3a"
+    for name in ("CLEARANCE", "PROXY", "TOKEN", "AGENT", "KEY", "COOKIE", "SESSION")
 }
 PASSWORDS = ("canary-scrapyd-91c", "canary-process-91c", "canary-database-91c")
 

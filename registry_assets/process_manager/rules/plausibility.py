@@ -19,7 +19,7 @@ MAX_LOST = 0.15
 WARN_LOST = 0.01
 """Above it (strictly), there is a warning."""
 
-OVERRIDABLE = frozenset({"merge_errors", "coverage_plausible", "completeness"})
+OVERRIDABLE = frozenset({"files_processed", "merge_errors", "coverage_plausible", "completeness"})
 """The checks whose word somebody may override: they say that a version is unlikely, not that it is broken."""
 
 FEW_FIELDS = 3
@@ -103,7 +103,11 @@ def of_crawl(crawl: Mapping[str, Any], *, incremental: bool) -> list[Finding]:
 
 
 def of_compiling(counts: Mapping[str, int]) -> list[Finding]:
-    """Judge merging by what was counted (PRO-02, PRO-09): whether there is anything, and how many ocids got lost."""
+    """Judge merging by what was counted (PRO-02, PRO-09): whether there is anything, and what got lost on the way.
+
+    A file that never came so far is a loss. One of which nothing was stored may be: it may also have had no releases,
+    as files of days often have, so that only warns.
+    """
     compiled = counts.get("compiled_releases", 0)
     ocids = max(counts.get("ocids", 0), compiled)
     lost = ocids - compiled
@@ -114,8 +118,21 @@ def of_compiling(counts: Mapping[str, int]) -> list[Finding]:
     if not compiled:
         left_out = [f"{n:,} {name.removeprefix('skipped_').replace('_', ' ')}" for name, n in counts.items() if n]
         there = f"There are no compiled releases. What was counted: {', '.join(left_out) or 'nothing'}."
+    unsent, unstored = counts.get("skipped_files_unsent", 0), counts.get("skipped_files", 0)
+    files = counts.get("files", 0) + unsent
+    never = unsent / files if files else 0.0
+    outcome = _grade(never, WARN_LOST, MAX_LOST)
+    if outcome == Outcome.ACCEPT and files and unstored / files > WARN_LOST:
+        outcome = Outcome.WARN
+    came = (
+        f"Of {files:,} files, {unsent:,} were not sent to be processed ({never:.2%}; at most {MAX_LOST:.0%} may), and "
+        f"of {unstored:,} nothing was stored."
+        if unsent or unstored
+        else f"{files:,} files were processed."
+    )
     return [
         _finding("compiled", compiled > 0, there, {"compiled releases": compiled}),
+        Finding("files_processed", outcome, came, {"files": files, "not sent": unsent, "nothing stored": unstored}),
         Finding("merge_errors", _grade(share, WARN_LOST, MAX_LOST), sentence, numbers),
     ]
 

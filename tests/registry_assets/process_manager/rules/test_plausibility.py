@@ -100,12 +100,37 @@ def test_the_checks_of_a_crawl_say_what_its_task_says(log: CrawlLog, incremental
 def test_ocids_that_could_not_be_merged(ocids: int, compiled: int, merging: Outcome) -> None:
     """As for crawls: above 15% blocks, above 1% warns."""
     found = plausibility.of_compiling({"ocids": ocids, "compiled_releases": compiled})
-    assert outcomes(found) == {"compiled": ACCEPT, "merge_errors": merging}
+    assert outcomes(found) == {"compiled": ACCEPT, "files_processed": ACCEPT, "merge_errors": merging}
+
+
+@pytest.mark.parametrize(
+    ("unsent", "unstored", "outcome"),
+    [
+        (0, 0, ACCEPT),
+        (1, 0, ACCEPT),
+        (2, 0, WARN),
+        (15, 0, WARN),
+        (16, 0, BLOCK),
+        (0, 1, ACCEPT),
+        (0, 2, WARN),
+        (0, 85, WARN),
+    ],
+)
+def test_files_that_got_lost_between_the_crawl_and_processing(unsent: int, unstored: int, outcome: Outcome) -> None:
+    """Those of which nothing is stored may have had no releases, so they only warn."""
+    counts = {
+        "files": 100 - unsent,
+        "skipped_files_unsent": unsent,
+        "skipped_files": unstored,
+        "ocids": 9,
+        "compiled_releases": 9,
+    }
+    assert outcomes(plausibility.of_compiling(counts))["files_processed"] == outcome
 
 
 def test_without_compiled_releases_what_was_counted_is_told() -> None:
     """PRO-09, DEF-04: a definite, named end."""
-    compiled, _ = plausibility.of_compiling({"files": 3, "skipped_no_ocid": 1200, "compiled_releases": 0})
+    compiled, *_ = plausibility.of_compiling({"files": 3, "skipped_no_ocid": 1200, "compiled_releases": 0})
     assert compiled.blocks
     assert not compiled.overridable
     assert compiled.sentence == "There are no compiled releases. What was counted: 3 files, 1,200 no ocid."
