@@ -194,10 +194,13 @@ def _dropped(log: CrawlLog) -> list[tuple[str, int]]:
 def _unfinished(log: CrawlLog) -> str:
     if log.finish_reason:
         return log.finish_reason
-    if not log.attempts and log.messages:
-        return "its log has neither beginning nor end. Set LOG_LEVEL to INFO or DEBUG, if a settings bundle sets it"
     said = _example(log, last=True).removeprefix(": ")
-    return f"its log has no end{f' ({said})' if said else ''}"
+    why = f" ({said})" if said else ""
+    if not log.attempts and log.messages:
+        return (
+            f"its log has neither beginning nor end{why}. Set LOG_LEVEL to INFO or DEBUG, if a settings bundle sets it"
+        )
+    return f"its log has no end{why}"
 
 
 def _counts(log: CrawlLog) -> str:
