@@ -6,9 +6,11 @@ Belongs here: checks that change nothing. Does not belong here: whether publicat
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,9 +19,14 @@ import click
 
 from registry_assets.commands.common import console, json_option, print_json, shown, table
 from registry_resources.exceptions import ConfigurationError
+from registry_resources.redaction import redact
 
 if TYPE_CHECKING:
     from registry_resources.settings import Settings
+
+
+SILENT_FOR = 300.0
+"""Seconds without a heartbeat after which the daemon is said not to run. It beats every 30."""
 
 
 class Outcome(NamedTuple):
@@ -71,7 +78,7 @@ def run_checks() -> list[Outcome]:
         *(_outcome(name, lambda path=path: _folder(path)) for name, path in folders.items()),  # type: ignore[misc]
         *_kingfisher(settings),
         _notifications(settings),
-        _dagster(),
+        *_dagster(),
     ]
 
 
@@ -204,13 +211,38 @@ def _notifications(settings: Settings) -> Outcome:
     return Outcome("notifications", "warning" if waiting else "ok", detail)
 
 
-def _dagster() -> Outcome:
+def _dagster() -> list[Outcome]:
     home = os.environ.get("DAGSTER_HOME")
     if not home:
         detail = (
             "not set, so runs can't be made. Set it to the absolute path of the folder where Dagster keeps its runs."
         )
-        return Outcome("DAGSTER_HOME", "warning", detail)
+        return [Outcome("DAGSTER_HOME", "warning", detail)]
     if not Path(home).is_absolute():
-        return Outcome("DAGSTER_HOME", "failed", f"{home} is no absolute path. Set it to one.")
-    return _outcome("DAGSTER_HOME", lambda: _folder(Path(home)))
+        return [Outcome("DAGSTER_HOME", "failed", f"{home} is no absolute path. Set it to one.")]
+    folder = _outcome("DAGSTER_HOME", lambda: _folder(Path(home)))
+    if folder.status == "failed":
+        return [folder]
+    if not (Path(home) / "dagster.yaml").is_file():
+        detail = f"{home} has none. Copy one from deploy/, or the limits and recovery that it sets up are missing."
+        return [folder, Outcome("dagster.yaml", "warning", detail)]
+    return [folder, _daemon()]
+
+
+def _daemon() -> Outcome:
+    """Whether Dagster's storage answers, and whether its daemon, which does everything by itself, is there."""
+    from registry_assets.commands.run import open_instance  # noqa: PLC0415 - importing Dagster takes seconds
+
+    try:
+        with open_instance() as instance:
+            beats = [status.last_heartbeat for status in instance.get_daemon_statuses().values() if status.required]
+    except Exception as error:  # noqa: BLE001 (whatever its storage or its configuration raises)
+        return Outcome("Dagster", "failed", f"Its storage can't be used: {redact(str(error)).strip().splitlines()[0]}")
+    times = [beat.timestamp for beat in beats if beat]
+    if len(times) < len(beats) or time.time() - min(times, default=0) > SILENT_FOR:
+        when = (
+            f" since {datetime.datetime.fromtimestamp(min(times), datetime.UTC):%Y-%m-%d %H:%M} UTC" if times else ""
+        )
+        detail = f"its daemon is not running{when}: nothing is done by itself. Start it (docs/production.md)."
+        return Outcome("Dagster", "warning", detail)
+    return Outcome("Dagster", "ok", f"its daemon is running, {len(times)} parts of it")

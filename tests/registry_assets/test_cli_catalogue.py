@@ -7,11 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
+from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy import event, insert
 
 from registry_assets import cli as module
@@ -261,6 +264,26 @@ def test_the_check_tells_everything_that_is_wrong(run, synced: Database, home: P
     assert not (home / "other.sqlite3").exists()
     monkeypatch.setenv("REGISTRY_WORKERS", "many")
     assert "REGISTRY_WORKERS is 'many'" in run("check", code=1).stdout
+
+
+def test_the_check_tells_whether_the_daemon_runs(run, synced: Database, home: Path, monkeypatch: pytest.MonkeyPatch):
+    """Without it nothing is done by itself, and nobody would notice for a week."""
+    dagster_home = home / "dagster"
+    dagster_home.mkdir(parents=True)
+    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home))
+    monkeypatch.setenv("RURITANIA_TOKEN", "canary-2")
+
+    def checked() -> dict[str, dict[str, str]]:
+        return {found["check"]: found for found in json.loads(run("check", "--json").stdout)}
+
+    assert checked()["dagster.yaml"]["status"] == "warning"
+    (dagster_home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    assert "its daemon is not running: nothing is done by itself" in checked()["Dagster"]["detail"]
+    with dg.DagsterInstance.get() as instance:
+        for kind in instance.get_required_daemon_types():
+            for age in (3600, 10):
+                instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - age, kind, kind, []))
+    assert checked()["Dagster"]["status"] == "ok"
 
 
 def test_five_thousand_publications_are_listed_with_two_queries(run, synced: Database):
