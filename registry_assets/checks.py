@@ -34,7 +34,7 @@ _DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     "processed": {
         "compiled": "There are compiled releases.",
         "files_processed": "At most 15% of the collected files never came to be processed; a warning above 1%.",
-        "merge_errors": "At most 15% of the ocids could not be merged; a warning above 1%.",
+        "merge_errors": "At most half of the ocids could not be merged; a warning above 1%.",
     },
     "exported": {
         "files_complete": "Each compiled release is in the full file and in one year's, and every file has its size.",

@@ -30,7 +30,8 @@ from tests.support.postgresql import create_database, database_url
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 PUBLICATIONS = 6
-AT_ONCE = 4
+AT_ONCE = 2
+"""The limit of the pool of crawls, in `dagster.yaml`."""
 RELEASE = {
     "ocid": "ocds-213czf-1",
     "id": "1",
@@ -181,7 +182,8 @@ def test_publications_that_are_due_wait_in_the_queue_and_survive_a_restart_of_th
         with dg.DagsterInstance.get() as instance:
 
             def statuses() -> Counter[str]:
-                return Counter(run.status.value for run in instance.get_runs())
+                refreshing = dg.RunsFilter(job_name="refresh")
+                return Counter(run.status.value for run in instance.get_runs(refreshing))
 
             try:
                 wait_for(
@@ -189,7 +191,7 @@ def test_publications_that_are_due_wait_in_the_queue_and_survive_a_restart_of_th
                         statuses() == {"STARTED": AT_ONCE, "QUEUED": PUBLICATIONS - AT_ONCE}
                         and sum(request.endswith(".json") for request in publisher.requests) == AT_ONCE
                     ),
-                    "four runs at once, two in the queue",
+                    "two runs at once, four in the queue",
                     production,
                 )
                 workers = [p for p in production.processes() if "multiprocessing.spawn" in " ".join(p.cmdline())]
@@ -204,7 +206,7 @@ def test_publications_that_are_due_wait_in_the_queue_and_survive_a_restart_of_th
         wait_for(lambda: bool(production.graphql("{ version }")), "Dagit answers", production)
         assert (
             len(production.graphql("{ runsOrError { ... on Runs { results { id } } } }")["runsOrError"]["results"])
-            == 6
+            >= 6
         )
     database = Database(production.environ["DATABASE_URL"])
     with database.session(read_only=True) as session:

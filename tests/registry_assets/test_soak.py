@@ -1,6 +1,6 @@
 """Two months in the life of a registry: everything fresh, nothing stuck, nothing torn, and no folder that grows.
 
-REGISTRY_SOAK gives the number of publications and of days (default `6 60`); `make soak` runs 150 for 60 days.
+REGISTRY_SOAK gives the number of publications and of days (default `3 35`); `make soak` runs 150 for 60 days.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_registry_that_is_left_alone_for_two_months_keeps_everything_fresh_and_whole(tmp_path: Path) -> None:
     """I1 to I5, I8: some crawls fail, some processes are killed, and a reader follows every pointer all the while."""
-    publications, days = os.environ.get("REGISTRY_SOAK", "6 60").split()
+    publications, days = os.environ.get("REGISTRY_SOAK", "3 35").split()
     folder = tmp_path / "soak"
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.soaking", str(folder), publications, days, "1"],

@@ -19,7 +19,11 @@ from registry_resources.database import Database
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Start a server. Gives the URL of its maintenance database; there is a migrated database `registry`, too."""
+    """Start a server, and give the URL of its maintenance database.
+
+    There are two migrated databases: `registry`, which tests empty before use, and `empty`, which nobody writes to:
+    make others of it with TEMPLATE.
+    """
     # Not below pytest's own folders, which the server's user can't enter if root runs the tests.
     folder = Path(tempfile.mkdtemp(prefix="registry-postgresql-"))
     with pytest.MonkeyPatch.context() as patch:
@@ -33,10 +37,11 @@ def server() -> Iterator[str]:
             url, *(f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "full_page_writes", "synchronous_commit"))
         )
         execute(url, "SELECT pg_reload_conf()")
-        create_database(url, "registry")
-        database = Database(database_url(url, "registry"))
+        create_database(url, "empty")
+        database = Database(database_url(url, "empty"))
         database.migrate()
         database.dispose()
+        execute(url, "CREATE DATABASE registry TEMPLATE empty")
         yield url
     finally:
         stop(folder / "data")

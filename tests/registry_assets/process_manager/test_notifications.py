@@ -49,7 +49,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, template: Path) -> str:
         shutil.copy(template, tmp_path / "registry.sqlite3")
         return f"sqlite:///{tmp_path / 'registry.sqlite3'}"
     server, name = request.getfixturevalue("postgresql"), f"notifications_{next(_numbers)}"
-    execute(server, f"CREATE DATABASE {name} TEMPLATE registry")
+    execute(server, f"CREATE DATABASE {name} TEMPLATE empty")
     return database_url(server, name)
 
 

@@ -43,7 +43,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path, template: Path) -> 
         url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
     else:
         server, name = request.getfixturevalue("postgresql"), f"planning_{next(_numbers)}"
-        execute(server, f"CREATE DATABASE {name} TEMPLATE registry")
+        execute(server, f"CREATE DATABASE {name} TEMPLATE empty")
         url = database_url(server, name)
     database = Database(url)
     yield database

@@ -274,7 +274,7 @@ def test_a_tick_over_5000_publications_of_which_500_are_due_takes_less_than_5_se
     monkeypatch.delenv("DATABASE_URL", raising=False)
     if dialect == "postgresql":
         server = request.getfixturevalue("postgresql")
-        execute(server, "CREATE DATABASE tick TEMPLATE registry")
+        execute(server, "CREATE DATABASE tick TEMPLATE empty")
         monkeypatch.setenv("DATABASE_URL", database_url(server, "tick"))
     from registry_resources.settings import Settings
 

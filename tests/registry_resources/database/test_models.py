@@ -29,13 +29,13 @@ TRANSLATED = "description description_long country additional_data language summ
 FIELDS = {
     "collection": "id key title country_flag region update_frequency last_reviewed license_custom_id "
     "publication_policy source_url source_id spider_arguments incremental retrieval_frequency settings_bundle_id "
-    "active_job_id last_retrieved frozen public date_from date_to ocid_prefix created modified "
+    "active_job_id last_retrieved frozen public date_from date_to ocid_prefix history created modified "
     + " ".join(f"{name}_{language}" for name in TRANSLATED.split() for language in ("en", "es", "ru")),
     "job": "id collection_id run_id start end status result note context archived keep_all_data coverage "
     "tenders_count tenderers_count tenders_items_count parties_count awards_count awards_items_count "
     "awards_suppliers_count contracts_count contracts_items_count contracts_transactions_count documents_count "
     "plannings_count milestones_count amendments_count date_from date_to ocid_prefix license publication_policy "
-    "created modified",
+    "blocked accepted_at accepted_by accepted_reason created modified",
     "task": "id job_id type order status result note start end heartbeat attempts created modified",
     "task_note": "id task_id level note data created modified",
     "license": "id key name_en name_es name_ru description_en description_es description_ru url created modified",

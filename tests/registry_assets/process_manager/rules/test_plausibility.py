@@ -92,13 +92,13 @@ def test_the_checks_of_a_crawl_say_what_its_task_says(log: CrawlLog, incremental
         (1000, 1000, ACCEPT),
         (1000, 990, ACCEPT),  # 1% exactly
         (1000, 989, WARN),
-        (1000, 850, WARN),  # 15% exactly
-        (1000, 849, BLOCK),
+        (1000, 500, WARN),  # half exactly
+        (1000, 499, BLOCK),
         (0, 1000, ACCEPT),  # a backend that doesn't count ocids
     ],
 )
 def test_ocids_that_could_not_be_merged(ocids: int, compiled: int, merging: Outcome) -> None:
-    """As for crawls: above 15% blocks, above 1% warns."""
+    """Above half blocks, above 1% warns."""
     found = plausibility.of_compiling({"ocids": ocids, "compiled_releases": compiled})
     assert outcomes(found) == {"compiled": ACCEPT, "files_processed": ACCEPT, "merge_errors": merging}
 
