@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from registry_resources.settings import Settings
 
 
-SILENT_FOR = 300.0
+SILENT_FOR = 120.0
 """Seconds without a heartbeat after which the daemon is said not to run. It beats every 30."""
 
 
@@ -245,4 +245,5 @@ def _daemon() -> Outcome:
         )
         detail = f"its daemon is not running{when}: nothing is done by itself. Start it (docs/production.md)."
         return Outcome("Dagster", "warning", detail)
-    return Outcome("Dagster", "ok", f"its daemon is running, {len(times)} parts of it")
+    heard = max(0.0, time.time() - min(times, default=0))
+    return Outcome("Dagster", "ok", f"its daemon is running: all {len(times)} parts were heard of, {heard:.0f} s ago")

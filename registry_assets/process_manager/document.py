@@ -91,7 +91,14 @@ def _publications(services: Services, session: Session, problems: list[str]) -> 
             problems.append(f"{collection.key}: its files are left out: {redact(str(e))}")
             version = None
         job = session.get(Job, version.job) if version else None
-        yield _publication(collection, job if job and job.collection_id == collection.id else None, version)
+        if job and job.collection_id != collection.id:
+            job = None
+        if version and job:
+            # What merging left out never came to the export, so its manifest can't tell (I8).
+            counts = (job.context.get("process_counts") or {}).items()
+            left_out = {name: n for name, n in counts if name.startswith("skipped_") and n}
+            version = version.model_copy(update={"skipped": {**left_out, **version.skipped}})
+        yield _publication(collection, job, version)
 
 
 def _publication(collection: Collection, job: Job | None, version: model.Version | None) -> model.Publication:

@@ -192,6 +192,8 @@ def _dropped(log: CrawlLog) -> list[tuple[str, int]]:
 
 
 def _unfinished(log: CrawlLog) -> str:
+    if log.finish_reason == "sample":
+        return "sample. Remove `sample` from the publication's spider_arguments to publish all of it"
     if log.finish_reason:
         return log.finish_reason
     said = _example(log, last=True).removeprefix(": ")

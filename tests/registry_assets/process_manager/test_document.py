@@ -211,6 +211,14 @@ def test_files_that_could_not_be_made_are_told_with_the_reason(published: Servic
     assert version["skipped"] == {"skipped_x": 2}
 
 
+def test_what_merging_left_out_is_told_too(published: Services) -> None:
+    """I8: it never came to the export, so the manifest can't tell."""
+    with published.database.session() as session:
+        job = session.get_one(Job, 1)
+        job.context["process_counts"] = {"files": 20, "skipped_no_ocid": 3, "skipped_invalid_json": 0}
+    assert only(published)["version"]["skipped"] == {"skipped_no_ocid": 3}
+
+
 def test_secrets_are_not_in_it(published: Services) -> None:
     """I6: an address with a password, such as a publisher's or an administrator's slip."""
     change(published, source_url="https://user:canary@example.com/api")

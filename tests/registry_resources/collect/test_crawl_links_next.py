@@ -124,7 +124,7 @@ def test_a_sample_ends_after_so_many_pages_and_is_not_accepted(crawls, publisher
     assert len(crawls.files()) == 3
     assert crawls.backend.context("job-1")["directory"].startswith("pub_sample/")
     assert log.finish_reason == "sample"
-    assert rejection(log) == "The crawl wasn't finished: sample"
+    assert rejection(log).startswith("The crawl wasn't finished: sample. Remove `sample`")
 
 
 def test_compressed_pages_are_stored_plain(crawls, publisher, answer):
