@@ -158,11 +158,15 @@ def perform(
 
 
 def _drive(services: Services, job_id: int, stage: TaskType | None, reporter: Reporter) -> list[Finding]:
-    with services.database.session(read_only=True) as session:
-        task = session.get_one(Job, job_id).task(stage)  # type: ignore[arg-type]
+    task = through_outages(lambda: _task(services, job_id, stage))
     drive(task.id, services, reporter)
     with heartbeat(services):  # reading every file takes a while
-        return judge_task(services, job_id, task.type)
+        return through_outages(lambda: judge_task(services, job_id, task.type))
+
+
+def _task(services: Services, job_id: int, stage: TaskType | None) -> Task:
+    with services.database.session(read_only=True) as session:
+        return session.get_one(Job, job_id).task(stage)  # type: ignore[arg-type]
 
 
 def _findings(error: Exception, services: Services, job: Job, stage: TaskType | None) -> list[Finding]:

@@ -311,6 +311,8 @@ class Store:
 
     def wipe(self, number: int) -> None:
         """Do what the wiper does: delete a collection and those derived from it, but for its data (observed)."""
+        if self._connection.closed:  # the service ended before its wiper came to it
+            return
         ids = [row[0] for row in self.run(_FAMILY, number)]
         statements = [f"DELETE FROM {table} WHERE collection_id = ANY(%s)" for table in OF_A_COLLECTION]
         self.run("; ".join([*statements, "DELETE FROM collection WHERE id = ANY(%s)"]), *[ids] * (len(statements) + 1))
