@@ -217,7 +217,7 @@ def test_what_stands_beside_the_data_is_no_error(tmp_path):
     assert counts == {"README.md": False, "__MACOSX/._a.json": False, "bad.json": True}
 
 
-@pytest.mark.parametrize("data", [zip_of(), tar_of(), gzip.compress(tar_of())])
+@pytest.mark.parametrize("data", [zip_of(), tar_of(), gzip.compress(tar_of())], ids=["zip", "tar", "tar.gz"])
 def test_an_archive_without_files_is_an_error(tmp_path, data):
     """Nothing is passed over in silence."""
     ((_, problem),) = found(data, tmp_path)
