@@ -28,10 +28,12 @@ _HEADER = re.compile(
 _CREATED = re.compile(
     r"Created collection (\d{1,18}) in Kingfisher Process \((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\)", re.ASCII
 )
-_ENDED = re.compile(r"Closed collection (\d{1,18}) in Kingfisher Process", re.ASCII)
-_DIRECTORY = re.compile(
-    r"\| The data is available at: (?:\S[^|]{0,4000})?/([A-Za-z0-9_]{1,200})/(\d{8}_\d{6}) {1,200}\|", re.ASCII
+_ASKED = re.compile(
+    r"Sending synchronous request to Kingfisher Process at \S{1,2000}/api/collections/ with "
+    r"\{.{0,2000}'data_version': '(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)'.{0,2000}\}",
+    re.ASCII,
 )
+_ENDED = re.compile(r"Closed collection (\d{1,18}) in Kingfisher Process", re.ASCII)
 # From the first of these on, a log may hold text of remote servers.
 _FETCHED = ("Crawled (", "Scraped from ", "Retrying <", "Redirecting (", "Gave up retrying", "Error downloading")
 _CLOSED = re.compile(r"Spider closed \((.{1,500})\)", re.DOTALL)
@@ -81,7 +83,8 @@ class CrawlLog:
         process_id: the collection's id in Kingfisher Process, or None.
         data_version: when the crawl started (`YYYY-MM-DD HH:MM:SS`, UTC), as that line gives it, or None.
         collection_closed: whether the crawl told Kingfisher Process that it is over.
-        directory: the folder it says it wrote to, as its last two names (`<name>/<YYYYMMDD_HHMMSS>`), or None.
+        began: what is or would be the data version, as other lines give it: also those of a crawl without a
+            collection, whose folder it names too.
         closing: whether it was told to end, or is ending by itself.
         arguments: the spider's arguments, as far as the log gives them as texts.
         stats: Scrapy's statistics: numbers, texts, and moments in ISO 8601.
@@ -100,7 +103,7 @@ class CrawlLog:
     process_id: int | None = None
     data_version: str | None = None
     collection_closed: bool = False
-    directory: str | None = None
+    began: str | None = None
     closing: bool = False
     arguments: Mapping[str, str] = field(default_factory=dict)
     stats: Mapping[str, Any] = field(default_factory=dict)
@@ -125,7 +128,7 @@ class _Attempt:
         self.process_id: int | None = None
         self.data_version: str | None = None
         self.collection_closed = False
-        self.directory: str | None = None
+        self.asked: str | None = None
         self.closing = False
         self.fetched = False
         self.arguments: dict[str, str] = {}
@@ -185,7 +188,7 @@ class CrawlLogReader:
             process_id=attempt.process_id,
             data_version=attempt.data_version,
             collection_closed=attempt.collection_closed,
-            directory=attempt.directory,
+            began=attempt.asked or _began(attempt.arguments.get("crawl_time") or stats.get("start_time")),
             closing=attempt.closing,
             arguments=MappingProxyType(attempt.arguments),
             stats=MappingProxyType(stats),
@@ -239,6 +242,9 @@ class CrawlLogReader:
             attempt.fetched = True
         elif level == "INFO":
             self._read_collect(message)
+        elif level == "DEBUG" and not attempt.fetched and (asked := _ASKED.fullmatch(message)):
+            # Observed of Kingfisher Collect: it comes before any request, like the line that answers it.
+            attempt.asked = attempt.asked or (asked[1] if is_data_version(asked[1]) else None)
         self._record = (logger, level, [message], len(message))
 
     def _read_collect(self, message: str) -> None:
@@ -250,8 +256,6 @@ class CrawlLogReader:
                 attempt.process_id, attempt.data_version = int(created[1]), created[2]
         elif ended := _ENDED.fullmatch(message):
             attempt.collection_closed |= int(ended[1]) == attempt.process_id
-        elif located := _DIRECTORY.fullmatch(message):
-            attempt.directory = f"{located[1]}/{located[2]}"
         elif message.startswith("Spider arguments: {"):
             attempt.arguments.update(_arguments(message.removeprefix("Spider arguments: ")))
 
@@ -314,6 +318,12 @@ def is_data_version(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _began(moment: object) -> str | None:
+    """A moment in ISO 8601 (UTC) as a data version, which has no fractions of a second; None if it is none."""
+    text = str(moment)[:19].replace("T", " ")
+    return text if is_data_version(text) else None
 
 
 def message_type(logger: str, category: str, text: str) -> str:

@@ -11,13 +11,12 @@ import os
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
-from registry_resources.collect.arguments import unknown_spider
+from registry_resources.collect.arguments import is_sample, unknown_spider
 from registry_resources.collect.backend import CrawlProgress, CrawlRequest, CrawlState
 from registry_resources.collect.crawl_log import CrawlLog
 from registry_resources.collect.scrapyd_client import RefusedError, ScrapydClient
-from registry_resources.collect.scrapyd_end import Ending, Limits, directory_in
+from registry_resources.collect.scrapyd_end import Ending, Limits, remember
 from registry_resources.collect.scrapyd_log import RemoteLog
 from registry_resources.collect.scrapyd_memory import CrawlMemory
 from registry_resources.collect.scrapyd_request import form_of
@@ -63,7 +62,7 @@ class ScrapydBackend:
         """
         arguments, settings = form_of(request)
         memory = self._memory(request.crawl)
-        known = memory.note(spider=request.spider, sample=bool(arguments.get("sample")))
+        known = memory.note(spider=request.spider, sample=is_sample(arguments))
         if not known.get("scheduled") and memory.interrupted_for() is None:
             if not self._was_scheduled(request, asked=bool(known.get("asked"))):
                 self._ask(request, memory, arguments, settings)
@@ -89,7 +88,7 @@ class ScrapydBackend:
         log = self._log(crawl, str(known["spider"]))
         complete = log.read(self._limits.read)
         if not log.missing:
-            self._remember(memory, log.result())
+            remember(memory, log.result(), str(known["spider"]))
         if state == "running":
             return self._running(crawl, memory, log)
         return self._finished(crawl, memory, log, complete=complete)
@@ -187,7 +186,7 @@ class ScrapydBackend:
         if log.missing:
             return f"{reason} It has no log."
         said = log.result()
-        self._remember(self._memory(crawl), said)
+        remember(self._memory(crawl), said, spider)
         if said.finish_reason:
             return f"{reason} Its log says that it ended nonetheless ({said.finish_reason}): {log.url}"
         return (
@@ -253,15 +252,6 @@ class ScrapydBackend:
             f"Scrapyd says that the crawl {crawl} finished, but there is no log ({log.url}): it was killed before it "
             "began, or its log was deleted (jobs_to_keep in Scrapyd's settings), or couldn't be written."
         )
-
-    def _remember(self, memory: CrawlMemory, log: CrawlLog) -> dict[str, Any]:
-        """Remember what the log says for the time when it is gone."""
-        known = memory.note(log_seen=True)
-        found = {"process_id": log.process_id, "data_version": log.data_version}
-        sample = bool(known.get("sample") or log.arguments.get("sample"))
-        if directory := directory_in(log, str(known["spider"]), sample=sample):
-            found["directory"] = directory
-        return memory.note(**{name: value for name, value in found.items() if value is not None})
 
     def _ending(self, crawl: str, context: Mapping[str, object]) -> Ending:
         memory = self._memory(crawl)

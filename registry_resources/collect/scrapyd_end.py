@@ -10,13 +10,14 @@ and can't be interrupted at all: nothing of it is deleted until its log has an e
 
 from __future__ import annotations
 
-import calendar
 import logging
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from registry_resources.collect.arguments import is_sample
 from registry_resources.collect.crawl_log import CrawlLog, is_data_version
 from registry_resources.collect.layout import directory_of, remove_directory
 from registry_resources.collect.scrapyd_client import NotReachedError, ScrapydClient
@@ -99,8 +100,9 @@ class Ending:
             RecoverableError: if it can't be deleted for now.
         """
         self.cancel()
-        directory = self._directory()
         self._refuse_if_orphaned()
+        self._learn()
+        directory = self._directory()
         if directory is None or directory in spare:
             if directory:
                 logger.warning("%s stays for now: another job's crawl wrote there too.", directory)
@@ -140,23 +142,26 @@ class Ending:
             pass
         return self.log.result()
 
+    def _learn(self) -> None:
+        """Read in the log what isn't known yet of what the crawl made: it may have ended before anybody looked."""
+        known = {**self.memory.read(), **{name: value for name, value in self.context.items() if value}}
+        spider = known.get("spider")
+        if self.log is None or not isinstance(spider, str) or (known.get("process_id") and known.get("directory")):
+            return
+        said = self._read()
+        if not self.log.missing:
+            remember(self.memory, said, spider)
+
     def _directory(self) -> str | None:
-        """The crawl's folder, of what is remembered, else of its log."""
+        """The crawl's folder, of what is remembered."""
         known = self.memory.read()
         for found in (self.context.get("directory"), known.get("directory")):
             if isinstance(found, str) and found:
                 return found
-        spider = known.get("spider") or self.context.get("spider")
-        if not isinstance(spider, str) or self.log is None:
-            return None
-        log = self._read()
-        sample = bool(known.get("sample") or log.arguments.get("sample"))
-        if directory := directory_in(log, spider, sample=sample):
-            return directory
-        version = self.context.get("data_version") or known.get("data_version")
-        if isinstance(version, str) and is_data_version(version):
-            return directory_of(f"{spider}_sample" if sample else spider, version)
-        if (log.items or self.log.missing) and known.get("log_seen"):
+        spider, version = (known.get(name) or self.context.get(name) for name in ("spider", "data_version"))
+        if isinstance(spider, str) and isinstance(version, str) and is_data_version(version):
+            return directory_of(f"{spider}_sample" if known.get("sample") else spider, version)
+        if known.get("log_seen") and self.log is not None and (self.log.missing or self.log.result().items):
             logger.warning(
                 "The folder of the crawl %s isn't known, since its log doesn't tell (any more). If there are files of "
                 "it in KINGFISHER_COLLECT_FILES_STORE, delete them by hand.",
@@ -169,6 +174,13 @@ class Ending:
         if self.log is None or self.client.state(self.crawl) is not None or self._read().finish_reason:
             return
         age = self.log.age()
+        began = self.memory.read().get("running_since")
+        if age is None and isinstance(began, float) and 0 <= time.time() - began < self.limits.log:
+            raise RecoverableError(
+                f"The crawl {self.crawl} may have begun without Scrapyd, which was restarted: it ran already, and its "
+                f"log may follow ({self.log.url}). It is looked for again until {self.limits.log:g} seconds have "
+                "passed."
+            )
         if age is not None and age < self.limits.quiet:
             raise RecoverableError(
                 f"The crawl {self.crawl} may still run without Scrapyd, which was restarted: {age:.0f} seconds ago "
@@ -180,19 +192,16 @@ class Ending:
 def directory_in(log: CrawlLog, spider: str, *, sample: bool) -> str | None:
     """The folder of a crawl, relative to the file store, as its log tells. None if it doesn't.
 
-    The collection's data version tells it; without a collection, the line at the end does, if it names the spider and
-    a moment within a minute of the one at which Scrapy says that it began (DEF-11).
+    It is named after the moment at which the crawl began, which is the data version, whether or not there is a
+    collection. A log that names a folder is not believed (DEF-11).
     """
-    name = f"{spider}_sample" if sample else spider
-    if log.data_version:
-        return directory_of(name, log.data_version)
-    began = log.stats.get("start_time")
-    if not log.directory or not isinstance(began, str):
-        return None
-    found, _, moment = log.directory.partition("/")
-    try:
-        wanted = time.strptime(began[:19], "%Y-%m-%dT%H:%M:%S")
-        apart = calendar.timegm(time.strptime(moment, "%Y%m%d_%H%M%S")) - calendar.timegm(wanted)
-    except ValueError:
-        return None
-    return log.directory if found == name and abs(apart) <= 60 else None
+    version = log.data_version or log.began
+    return directory_of(f"{spider}_sample" if sample else spider, version) if version else None
+
+
+def remember(memory: CrawlMemory, log: CrawlLog, spider: str) -> dict[str, Any]:
+    """Remember what a crawl's log says for the time when it is gone. Returns all that is known."""
+    known = memory.note(spider=spider, log_seen=True)
+    found = {"process_id": log.process_id, "data_version": log.data_version}
+    found["directory"] = directory_in(log, spider, sample=bool(known.get("sample")) or is_sample(log.arguments))
+    return memory.note(**{name: value for name, value in found.items() if value is not None})

@@ -20,6 +20,11 @@ CRAWL = "crawl-1"
 QUICK = Limits(log=0.3, read=5, ended=0.6, heard=0.2, force=0.5, quiet=180, pause=0.02)
 
 START = "2026-01-02 03:04:05 [scrapy.utils.log] INFO: Scrapy 2.16.0 started (bot: acme_bot)\n"
+ASKED = (
+    "2026-01-02 03:04:06 [acme] DEBUG: Sending synchronous request to Kingfisher Process at "
+    "http://127.0.0.1:8009/api/collections/ with {'source_id': 'acme', 'data_version': '2026-01-02 03:04:06', "
+    "'sample': False, 'upgrade': False, 'job': 'crawl-1', 'compile': True}\n"
+)
 CREATED = "2026-01-02 03:04:07 [acme] INFO: Created collection 7 in Kingfisher Process (2026-01-02 03:04:06)\n"
 ITEM = (
     "2026-01-02 03:04:08 [scrapy.core.scraper] DEBUG: Scraped from <200 https://acme.example/1.json>\n"

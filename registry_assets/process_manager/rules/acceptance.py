@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from registry_resources.collect.arguments import is_sample
 from registry_resources.collect.crawl_log import CrawlLog, LogMessages
 from registry_resources.process.backend import Note
 
@@ -115,7 +116,11 @@ def missing_collection(log: CrawlLog) -> str | None:
 def partial_arguments(log: CrawlLog, arguments: Mapping[str, str] | None = None) -> list[str]:
     """The spider's arguments that leave something out, as `name=value` (DEF-14)."""
     given = {**log.arguments, **(arguments or {})}
-    return [f"{name}={given[name]}" for name in PARTIAL_ARGUMENTS if given.get(name)]
+    return [
+        f"{name}={given[name]}"
+        for name in PARTIAL_ARGUMENTS
+        if given.get(name) and (name != "sample" or is_sample(given))
+    ]
 
 
 def warnings_for_administrators(log: CrawlLog) -> list[str]:

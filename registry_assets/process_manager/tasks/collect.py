@@ -27,6 +27,10 @@ OF_A_CRAWL = ("scrapy_log", "data_version", "directory", "process_id", "scrapyd"
 """What a job's context tells of its crawl, besides `spider` and `job_id`."""
 
 
+OF_WHAT_IT_MADE = ("data_version", "directory", "process_id")
+"""What must be known to delete all that a crawl made."""
+
+
 class CollectTask(TaskManager):
     """Schedules a crawl, and once it has finished, accepts or rejects what it collected."""
 
@@ -135,8 +139,19 @@ class CollectTask(TaskManager):
         self.wipe()
 
     def wipe(self) -> None:
-        """Delete what the crawl collected, ending it first if it runs (COL-15)."""
-        self.services.collect.wipe(self.job.context, self._needed_by_others())
+        """Delete what the crawl collected, ending it first if it runs (COL-15).
+
+        A crawl that ended before anybody looked tells only now what it made, such as a collection to be deleted too.
+        """
+        crawl = self.job.context.get("job_id")
+        try:
+            self.services.collect.wipe(self.job.context, self._needed_by_others())
+        finally:
+            if crawl:
+                known = self.services.collect.context(str(crawl))
+                found = {name: known[name] for name in OF_WHAT_IT_MADE if known.get(name)}
+                if any(self.job.context.get(name) != value for name, value in found.items()):
+                    self.remember(**found)
 
     def _needed_by_others(self) -> set[str]:
         """The folders of other jobs that have not ended.

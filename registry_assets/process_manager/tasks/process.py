@@ -12,7 +12,7 @@ from registry_assets.process_manager.progress import Progress
 from registry_assets.process_manager.util import TaskManager
 from registry_resources.database import Job, Task
 from registry_resources.database.choices import TaskStatus
-from registry_resources.process.backend import Note, ProcessMetadata, ProcessProgress, ProcessState
+from registry_resources.process.backend import Note, ProcessJob, ProcessMetadata, ProcessProgress, ProcessState
 
 MERGE_WARNINGS = frozenset({"DuplicateIdValueWarning", "RepeatedDateValueWarning"})
 """So common that administrators are not told of them (PRO-07)."""
@@ -85,7 +85,11 @@ class ProcessTask(TaskManager):
 
     def wipe(self) -> None:
         """Delete the compiled releases from where they were made, even if the task never started (PRO-10)."""
-        self.services.process.wipe(self.process_job)
+        with self.services.database.session(read_only=True) as session:
+            # As it is now: wiping the crawl may just have told which collection it made.
+            job = session.get_one(Job, self.job.id)
+            now = ProcessJob(self.key, job.id, dict(job.context))
+        self.services.process.wipe(now)
 
 
 def _describe(job: Job, metadata: ProcessMetadata) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from registry_assets.process_manager import deletion
 from registry_assets.process_manager.driver import Pace, TaskFailedError, drive
 from registry_assets.process_manager.services import Services
 from registry_assets.process_manager.util import TaskManager, get_task_manager
 from registry_resources.database import Collection, Database, Job, Task
+from registry_resources.process.backend import ProcessJob
 from tests.services.scripted_scrapyd import Fault, ScriptedScrapyd
 from tests.support.backends import COMPLETED, Listener, ScriptedProcess
 from tests.support.scrapyd import CREATED, HEALTHY, START, make, settings_for
@@ -194,6 +196,42 @@ def test_a_terminated_run_interrupts_the_crawl_once(services: Services, scrapyd:
     assert not folder.exists()
     with services.database.session() as session:
         assert session.get_one(Job, job_id).result == Job.Result.CANCELLED
+
+
+class Remembering(ScriptedProcess):
+    """Remembers of which collections it was asked to delete."""
+
+    def __init__(self) -> None:
+        super().__init__(COMPLETED)
+        self.deleted: list[Any] = []
+
+    def wipe(self, job: ProcessJob) -> None:
+        self.deleted.append(job.context.get("process_id"))
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_crawl_that_ended_before_anybody_looked_tells_what_it_made(
+    seen: bool, services: Services, scrapyd: ScriptedScrapyd, job_id: int
+) -> None:
+    """PRO-10, RET-05: between two looks is up to a minute, in which a crawl makes its collection and is ended."""
+    services = dataclasses.replace(services, process=Remembering())
+    folder = services.settings.files_store / "acme" / "20260102_030406"
+    folder.mkdir(parents=True)
+
+    def terminate() -> None:
+        scrapyd.state = "running"
+        scrapyd.log = RUNNING_LOG if seen else None
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(services, job_id, terminate)
+    assert scrapyd.state == "finished"
+    scrapyd.log = RUNNING_LOG  # which has been written by now, if it wasn't then
+    cleaner = dataclasses.replace(services, collect=make(services.settings))
+    deletion.wipe_job(cleaner, job_id)
+    assert services.process.deleted == [7]  # type: ignore[attr-defined]
+    assert not folder.exists()
+    assert context(services, job_id)["process_id"] == 7
 
 
 def test_a_folder_that_two_crawls_share_stays_until_the_other_job_has_ended(

@@ -198,6 +198,9 @@ class Crawls:
     def wipe(self, *of: object) -> None:
         """Files are not in question here."""
 
+    def context(self, crawl: str) -> dict[str, str]:
+        return {}
+
 
 def test_collecting_again_deletes_what_the_crawl_before_fed(
     services: Services, collected_job: int, kingfisher: Kingfisher

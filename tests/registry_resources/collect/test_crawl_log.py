@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from registry_resources.collect.crawl_log import (
     is_data_version,
     read_crawl_log,
 )
+from tests.support.scrapyd import ASKED
 
 RECORDED = [
     "01-healthy",
@@ -330,20 +332,16 @@ def test_the_projects_own_log_is_read(tmp_path):
     assert log.stats == {"log_count/CRITICAL": 1}
 
 
-FOLDER = "| The data is available at: /srv/store/acme/20260102_030406   |"
-
-
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        (["Created collection 7 in Kingfisher Process (2026-01-02 03:04:06)"], (7, False, None)),
+        (["Created collection 7 in Kingfisher Process (2026-01-02 03:04:06)"], (7, False)),
         (
             [
                 "Created collection 7 in Kingfisher Process (2026-01-02 03:04:06)",
-                FOLDER,
                 "Closed collection 7 in Kingfisher Process",
             ],
-            (7, True, "acme/20260102_030406"),
+            (7, True),
         ),
         (
             [
@@ -351,20 +349,42 @@ FOLDER = "| The data is available at: /srv/store/acme/20260102_030406   |"
                 "Created collection 8 in Kingfisher Process (2026-01-02 03:04:07)",
                 "Closed collection 8 in Kingfisher Process",
             ],
-            (7, False, None),
+            (7, False),
         ),
-        (["Closed collection 7 in Kingfisher Process"], (None, False, None)),
-        ([FOLDER], (None, False, "acme/20260102_030406")),
-        ([FOLDER.replace("acme/", "../acme/")], (None, False, "acme/20260102_030406")),
-        ([FOLDER.replace("acme/20260102_030406", "../20260102_030406")], (None, False, None)),
-        ([FOLDER.replace("20260102_030406", "20260102_030406/0A1")], (None, False, None)),
-        ([f"{FOLDER} and more"], (None, False, None)),
+        (["Closed collection 7 in Kingfisher Process"], (None, False)),
     ],
 )
 def test_the_lines_of_kingfisher_collect_are_read_strictly(lines, expected):
-    """DEF-11: the first collection counts, only its own closing does, and a folder is two names of a strict form."""
+    """DEF-11: the first collection counts, and only its own closing does."""
     log = read("".join(f"2026-01-02 03:04:07 [acme] INFO: {line}\n" for line in lines))
-    assert (log.process_id, log.collection_closed, log.directory) == expected
+    assert (log.process_id, log.collection_closed) == expected
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_every_recorded_crawl_began_at_its_data_version_whatever_tells_it(shared, name):
+    """The request for a collection, or the statistics: also without a collection, or if the crawl was cancelled."""
+    text = (shared / "contract" / "recorded" / f"{name}.log").read_text()
+    asked = re.search(r"'data_version': '(.*?)'", text)
+    log = read(text)
+    version = asked[1] if asked else log.data_version
+    assert log.began == version
+    if log.stats:
+        assert read(re.sub(r".*(Created collection|Sending synchronous).*\n", "", text)).began == version
+
+
+@pytest.mark.parametrize(
+    ("line", "began"),
+    [
+        (ASKED, "2026-01-02 03:04:06"),
+        (ASKED.replace("2026-01-02 03:04:06'", "2026-01-02 03:04:66'"), None),
+        (ASKED.replace("/collections/ with", "/collections/7/close/ with"), None),
+        (ASKED.replace("DEBUG", "INFO"), None),
+        ("2026-01-02 03:04:07 [x] DEBUG: Crawled (200) <GET x> (referer: None)\n" + ASKED, None),
+    ],
+)
+def test_the_request_for_a_collection_is_read_strictly(line, began):
+    """DEF-11: it names a folder to be deleted, so it counts only before any request, and if its moment is one."""
+    assert read(line).began == began
 
 
 def test_a_collection_is_believed_only_before_the_first_request():

@@ -15,11 +15,13 @@ from registry_resources.exceptions import RecoverableError, UnexpectedError
 from registry_resources.settings import Settings
 from tests.services.scripted_scrapyd import Fault, ScriptedScrapyd
 from tests.support.scrapyd import (
+    ASKED,
     CLOSED,
     CRAWL,
     CREATED,
     HEALTHY,
     START,
+    STATS,
     make,
     request,
     scheduled,
@@ -208,6 +210,34 @@ class TestWiping:
         make(elsewhere).wipe({"job_id": CRAWL, "spider": "acme"})
         assert not files.joinpath("acme").exists()
 
+    @pytest.mark.parametrize("sample", ["false", "0"])
+    def test_knows_what_is_no_sample(
+        self, sample: str, files: Path, scrapyd: ScriptedScrapyd, kingfisher: Settings
+    ) -> None:
+        """Kingfisher Collect takes these for none, and so are their folders named."""
+        self.folder(files)
+        backend = make(kingfisher)
+        backend.schedule(request(arguments={"sample": sample}))
+        scheduled("finished", HEALTHY)(scrapyd)
+        backend.wipe({"job_id": CRAWL, "spider": "acme"})
+        assert not (files / "acme").exists()
+
+    @pytest.mark.parametrize("known", ["asked", "stats", "crawl_time"])
+    def test_finds_the_folder_of_a_cancelled_crawl_without_a_collection(
+        self, known: str, files: Path, scrapyd: ScriptedScrapyd, remote: ScrapydBackend
+    ) -> None:
+        """Observed of Kingfisher Collect: only a crawl that wasn't cancelled tells where its files are."""
+        self.folder(files)
+        end = "2026-01-02 03:04:09 [scrapy.core.engine] INFO: Spider closed (shutdown)\n"
+        told = "2026-01-02 03:04:05 [acme] INFO: Spider arguments: {'crawl_time': '2026-01-02T03:04:06', 'x': None}\n"
+        log = {
+            "asked": START + ASKED,
+            "stats": START + STATS.replace("'finished'", "'shutdown'") + end,
+            "crawl_time": START + told + STATS.replace("2026, 1, 2, 3, 4, 6", "2026, 1, 5, 0, 0, 0") + end,
+        }[known]
+        remote.wipe(self.done(scrapyd, remote, log))
+        assert not files.joinpath("acme").exists()
+
     def test_finds_the_folder_of_a_crawl_without_a_collection(
         self, files: Path, scrapyd: ScriptedScrapyd, remote: ScrapydBackend
     ) -> None:
@@ -289,6 +319,36 @@ class TestWiping:
         scrapyd.log = HEALTHY
         remote.wipe(context)
         assert not kept.exists()
+
+    def test_waits_for_an_orphan_that_has_only_begun(
+        self, files: Path, scrapyd: ScriptedScrapyd, kingfisher: Settings
+    ) -> None:
+        """Its log comes seconds after it, and its files and its collection after that."""
+        remote = make(kingfisher, log=0.3)
+        remote.schedule(request())
+        scheduled("running", None)(scrapyd)
+        remote.status(CRAWL)
+        scrapyd.state = None
+        assert remote.status(CRAWL).state == CrawlState.LOST
+        with pytest.raises(RecoverableError, match="may have begun without Scrapyd"):
+            remote.wipe(remote.context(CRAWL))
+        kept = self.folder(files)
+        scrapyd.log = HEALTHY
+        remote.wipe(remote.context(CRAWL))
+        assert not kept.exists()
+        assert remote.context(CRAWL)["process_id"] == 7
+
+    def test_an_orphan_that_never_writes_a_log_is_not_waited_for(
+        self, scrapyd: ScriptedScrapyd, kingfisher: Settings
+    ) -> None:
+        """It died before it began."""
+        remote = make(kingfisher, log=0.1)
+        remote.schedule(request())
+        scheduled("running", None)(scrapyd)
+        remote.status(CRAWL)
+        scrapyd.state = None
+        time.sleep(0.15)
+        remote.wipe(remote.context(CRAWL))
 
     def test_does_not_wait_for_an_orphan_that_is_silent(
         self, files: Path, scrapyd: ScriptedScrapyd, remote: ScrapydBackend
