@@ -13,6 +13,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from registry_assets.pools import open_pools
 from registry_resources.database import Collection, Database
 
 NAME = "publication"
@@ -51,7 +52,10 @@ def sync_partitions(instance: DagsterInstance, database: Database) -> PartitionC
 
     A failed read of the catalogue raises: it is never taken for an empty catalogue. A partition is not removed while a
     run of it is queued or active, since that run would fail, or while a backfill goes on.
+
+    Without partitions there are no runs, so what has to be there before the first of them is made here too.
     """
+    open_pools(instance)
     with database.session(read_only=True) as session:
         wanted = set(session.scalars(select(Collection.key)))
     present = set(instance.get_dynamic_partitions(NAME))

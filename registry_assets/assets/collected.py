@@ -9,6 +9,7 @@ from registry_assets import checks
 from registry_assets import metadata as md
 from registry_assets.assets.step import GROUP, OWNERS, Done, Event, Registry, notes_table, perform
 from registry_assets.partitions import PUBLICATIONS
+from registry_assets.pools import CRAWLS
 from registry_resources.database import Task
 
 
@@ -18,7 +19,7 @@ from registry_resources.database import Task
     owners=OWNERS,
     kinds={"python", "scrapy", "json"},
     code_version="1",
-    pool="crawls",
+    pool=CRAWLS,
     check_specs=checks.specs("collected"),
     description=(
         "The files that a crawl retrieved from the publisher, as they came.\n\n"

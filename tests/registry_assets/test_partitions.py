@@ -13,6 +13,7 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from sqlalchemy import delete, insert
 
 from registry_assets.partitions import NAME, sync_partitions
+from registry_assets.pools import CRAWLS
 from registry_resources.database import Collection
 
 
@@ -112,3 +113,27 @@ def test_several_may_follow_the_catalogue_at_once(registry):
         thread.join()
     assert failures == []
     assert len(registry.instance.get_dynamic_partitions(NAME)) == 300
+
+
+@pytest.fixture
+def limits(tmp_path):
+    """The limits of the pools of an instance whose default limit is 2, as a function; and that instance."""
+    two = {"concurrency": {"pools": {"default_limit": 2}}}
+    with dg.instance_for_test(temp_dir=str(tmp_path), overrides=two) as made:
+        yield lambda: {pool.name: pool.limit for pool in made.event_log_storage.get_pool_limits()}, made
+
+
+def test_the_pool_of_crawls_has_its_limit_before_there_is_any_run(registry, limits):
+    """Dagster would let all runs pass that are queued when it first looks."""
+    found, instance = limits
+    assert found() == {}
+    sync_partitions(instance, registry.database)
+    assert found() == {CRAWLS: 2}
+
+
+def test_a_limit_that_an_administrator_has_set_stays(registry, limits):
+    """Whatever the default is."""
+    found, instance = limits
+    instance.event_log_storage.set_concurrency_slots(CRAWLS, 7)
+    sync_partitions(instance, registry.database)
+    assert found() == {CRAWLS: 7}
