@@ -35,7 +35,8 @@ lint: install ## Check style and types
 	$(BIN)/mypy
 
 crash: install ## Kill the exporter and runs at thousands of moments, and check what is left
-	REGISTRY_CRASH_ROUNDS=10 $(BIN)/python -m pytest tests/exporter/test_crash.py tests/registry_assets/test_crash_runs.py
+	REGISTRY_CRASH_ROUNDS=10 $(BIN)/python -m pytest tests/exporter/test_crash.py \
+		tests/registry_assets/test_crash_runs.py tests/registry_assets/test_outages.py
 
 soak: install ## Let 150 publications live for two simulated months
 	REGISTRY_SOAK='150 60' REGISTRY_SOAK_REPORT=$(REGISTRY_HOME)/soak.json $(BIN)/python -m pytest tests/registry_assets/test_soak.py

@@ -139,7 +139,7 @@ def perform(
                     else:
                         findings = _drive(holder, job_id, stage, reporter)
                 except (RefusedError, TaskFailedError) as e:
-                    job = _load(services, job_id)
+                    job = through_outages(lambda: _load(services, job_id))
                     judged += checks.results(asset, _findings(e, holder, job, stage), job)
                     raise
                 done = Done(through_outages(lambda: _load(services, job_id)), holder)

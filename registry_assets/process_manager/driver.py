@@ -67,12 +67,10 @@ def drive(task_id: int, services: Services, reporter: Reporter, pace: Pace | Non
         LeaseLostError: if this process was given up meanwhile, and the job freed. It has written nothing since.
         BaseException: whatever interrupted it, such as a terminated run. The job has ended as cancelled.
     """
-    if _is_done(services, task_id):
+    if through_outages(lambda: _is_done(services, task_id)):
         reporter.info("Its process died after the task had succeeded: nothing is left to do")
         return
-    with services.database.session() as session:
-        resumed = job_store.begin_task(session, task_id, services.lease)
-        task = job_store.load_task(session, task_id)
+    task, resumed = through_outages(lambda: _begin(services, task_id))
     if resumed:
         reporter.info(f"Taking up {task.type} of job {task.job.id} again: its last attempt never ended")
     manager: TaskManager | None = None
@@ -117,6 +115,19 @@ def _is_done(services: Services, task_id: int) -> bool:
         return task.is_successful and not task.job.is_complete
 
 
+def _begin(services: Services, task_id: int) -> tuple[Task, bool]:
+    """Begin the task, or take it up again. Returns the task and whether it was taken up."""
+    with services.database.session() as session:
+        resumed = job_store.begin_task(session, task_id, services.lease)
+        return job_store.load_task(session, task_id), resumed
+
+
+def _last_words(services: Services, manager: TaskManager) -> str:
+    """What a task said last of what hinders it, or of how far it is."""
+    with services.database.session(read_only=True) as session:
+        return job_store.load_task(session, manager.task.id).note or manager.progress().message
+
+
 def _sentence(task: Task, reason: str) -> str:
     return f"{task.job.collection.key}: {task.type} of job {task.job.id} failed: {reason}"
 
@@ -156,8 +167,7 @@ def _attend(
             # Whether the database is there again is asked here, before the task is asked again.
             through_outages(lambda: _make_sure_of_the_lease(services), e)
         if time.monotonic() > deadline:
-            with services.database.session(read_only=True) as session:
-                last = job_store.load_task(session, manager.task.id).note or manager.progress().message
+            last = through_outages(lambda: _last_words(services, manager))
             _cancel(manager, services, reporter)
             return f"It took longer than {allowed / 3600:g} hours ({setting}){f': {last}' if last else ''}"
         pace.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311 (so that many tasks don't poll in step)
@@ -212,9 +222,12 @@ def _cancel(manager: TaskManager | None, services: Services, reporter: Reporter)
 
 def wipe_unfinished(job_id: int, services: Services, reporter: Reporter) -> None:
     """Delete the temporary data of a job that was given up, ending whatever of it still goes on, such as its crawl."""
-    with services.database.session(read_only=True) as session:
-        tasks = [job_store.load_task(session, task.id) for task in session.get_one(Job, job_id).tasks]
-    for task in tasks:
+
+    def load() -> list[Task]:
+        with services.database.session(read_only=True) as session:
+            return [job_store.load_task(session, task.id) for task in session.get_one(Job, job_id).tasks]
+
+    for task in through_outages(load):
         manager = get_task_manager(task, services)
         if not manager.final_output:
             try:

@@ -6,6 +6,7 @@ commit. Does not belong here: what the checks find (`findings.py`), or how the p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 from exporter import publish
 from exporter.errors import BrokenExportError
 from registry_assets.process_manager import exports, findings, job_store
+from registry_assets.process_manager.outage import through_outages
 from registry_assets.process_manager.rules.plausibility import Finding
 from registry_assets.process_manager.services import Services
 from registry_resources.database import JOB_TASKS_PLAN, Collection, Database, Job, Task, utcnow
@@ -80,17 +82,21 @@ def publish_job(services: Services, job_id: int) -> Published:
         BlockedError: if a check doesn't let it be published. The job says so (`Job.blocked`), and has failed.
         UnexpectedError: if a task has not succeeded, or the export is not whole. The pointer has not moved.
     """
-    try:
-        return _publish(services, job_id)
-    except BlockedError as e:
-        with services.database.session() as session:
-            services.guard(session)
-            block(session, job_id, e.findings)
-        raise
-    except Exception as e:
+
+    def end(write: Callable[[Session], object]) -> None:
         with services.database.session() as session:
             services.guard(session)  # one that was given up doesn't end what another goes on with
-            job_store.end_job(session, job_id, Job.Result.FAILED, f"publishing: {e}")
+            write(session)
+
+    try:
+        return through_outages(lambda: _publish(services, job_id))
+    except BlockedError as e:
+        found = e.findings
+        through_outages(lambda: end(lambda session: block(session, job_id, found)))
+        raise
+    except Exception as e:
+        reason = f"publishing: {e}"
+        through_outages(lambda: end(lambda session: job_store.end_job(session, job_id, Job.Result.FAILED, reason)))
         raise
 
 
