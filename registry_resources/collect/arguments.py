@@ -86,7 +86,7 @@ def unknown_spider(spider: str, known: Mapping[str, object] | list[str], hint: s
 
 def is_sample(arguments: Mapping[str, str]) -> bool:
     """Whether a crawl collects a sample only. To Kingfisher Collect, `false` and 0 ask for none."""
-    return arguments.get("sample", "").strip() not in {"", "false", "0"}
+    return str(arguments.get("sample") or "").strip() not in {"", "false", "0"}
 
 
 def sample_size(arguments: Mapping[str, str]) -> int | None:

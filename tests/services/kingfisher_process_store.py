@@ -212,17 +212,19 @@ class Store:
                 )
         return True
 
-    def load_invalid_json(self, root: int, name: str) -> None:
-        """Read a file that isn't valid JSON before any format is known: its step stays for ever (observed)."""
+    def load_invalid_json(self, root: int, name: str, *, stays: bool = True) -> None:
+        """Read a file that isn't valid JSON. Before any format is known, its step `stays` for ever (observed)."""
         (file,) = self.run(
             "INSERT INTO collection_file (collection_id, filename, url, compilation_started)"
             " VALUES (%s, %s, '', false) RETURNING id",
             *(root, f"/files/{name}"),
         )[0]
-        self.run(
-            "INSERT INTO processing_step (collection_id, collection_file_id, ocid, name) VALUES (%s, %s, '', 'LOAD')",
-            *(root, file),
-        )
+        if stays:
+            self.run(
+                "INSERT INTO processing_step (collection_id, collection_file_id, ocid, name)"
+                " VALUES (%s, %s, '', 'LOAD')",
+                *(root, file),
+            )
         self.note(root, "ERROR", "Source x yields invalid JSON", {"collection_id": root, "collection_file_id": file})
 
     def _content(self, table: str, value: Any) -> int:

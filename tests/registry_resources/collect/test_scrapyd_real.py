@@ -238,7 +238,7 @@ def test_what_scrapyd_calls_finished_may_be_none(
 
 def test_a_spider_that_does_not_exist_is_refused_with_those_that_do(services: Settings) -> None:
     """COL-02."""
-    with pytest.raises(UnexpectedError, match="There are: acme, broken, other"):
+    with pytest.raises(UnexpectedError, match="There are: acme, broken, fetching, other, texts"):
         make(services).schedule(request("none-1", "nope"))
 
 
@@ -248,7 +248,7 @@ def test_the_check_says_what_answered(scrapyd: RealScrapyd, services: Settings) 
     assert kingfisher
     said = check_scrapyd(kingfisher, ["acme", "other"])
     assert said.startswith(f"{scrapyd.url} answers (")
-    assert said.endswith(f"project {PROJECT} has 3 spiders")
+    assert said.endswith(f"project {PROJECT} has 5 spiders")
     with pytest.raises(ConfigurationError, match="has no spiders georgia, moldova in project"):
         check_scrapyd(kingfisher, ["acme", "moldova", "georgia"])
     with pytest.raises(ConfigurationError, match="Correct SCRAPYD_PROJECT"):

@@ -35,14 +35,21 @@ class KingfisherProcessAPI2:
     def spider_opened(self, spider: Any) -> None:
         """Make a collection."""
         version = f"{spider.began:%Y-%m-%d %H:%M:%S}"
+        asked = {
+            "source_id": spider.name,
+            "data_version": version,
+            "sample": bool(spider.sample),
+            "upgrade": False,
+            "job": spider._job,
+            "compile": True,
+        }
         try:
-            answer = self._post(
-                "/api/collections/",
-                {"source_id": spider.name, "data_version": version, "compile": True, "sample": bool(spider.sample)},
-            )
+            answer = self._post(spider, "/api/collections/", asked)
         except urllib.error.HTTPError as error:
-            body = error.read().decode()
-            spider.logger.critical("Failed to create collection: status=%d response=%r", error.code, body)
+            spider.logger.critical(
+                "Failed to create collection: status=%d response=%r headers=%r",
+                *(error.code, error.read().decode(), dict(error.headers)),
+            )
         else:
             self.collection = answer["collection_id"]
             spider.logger.info("Created collection %d in Kingfisher Process (%s)", self.collection, version)
@@ -54,11 +61,14 @@ class KingfisherProcessAPI2:
     def spider_closed(self, spider: Any, reason: str) -> None:
         """Close the collection, unless the crawl was cancelled."""
         if self.collection and reason != "shutdown":
-            stats = {"kingfisher_process_expected_files_count": self.items}
-            self._post(f"/api/collections/{self.collection}/close/", {"reason": reason, "stats": stats})
+            stats = {"kingfisher_process_expected_files_count": self.items} if self.items else {}
+            self._post(spider, f"/api/collections/{self.collection}/close/", {"reason": reason, "stats": stats})
             spider.logger.info("Closed collection %d in Kingfisher Process", self.collection)
 
-    def _post(self, path: str, value: Any) -> Any:
+    def _post(self, spider: Any, path: str, value: Any) -> Any:
+        spider.logger.debug(
+            "Sending synchronous request to Kingfisher Process at %s with %s", f"{self.url}{path}", value
+        )
         request = urllib.request.Request(  # noqa: S310 - the test gives the URL
             self.url + path, json.dumps(value).encode(), {"Content-Type": "application/json"}
         )

@@ -47,13 +47,20 @@ class Store:
             )
 
     def item_scraped(self, item: Any, spider: Any) -> None:
-        """Write a file."""
+        """Write a file, so that nobody sees it half written."""
         folder = self.folder / f"{zlib.adler32(item['file_name'].encode()) % 4096:03X}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / item["file_name"]).write_text(json.dumps({"releases": item["releases"]}))
+        unfinished = folder / f".{item['file_name']}"
+        unfinished.write_text(item["text"] if "text" in item else json.dumps({"releases": item["releases"]}))
+        unfinished.rename(folder / item["file_name"])
 
     def spider_closed(self, spider: Any, reason: str) -> None:
-        """Tell where the files are, and that the collection is closed; not of a crawl that was cancelled."""
-        spider.logger.info("| The data is available at: %s |", self.folder)
-        if self.collection and reason != "shutdown":
+        """Tell where the files are, and that the collection is closed; nothing of a crawl that was cancelled."""
+        if reason not in {"finished", "sample"}:
+            return
+        found = f"The data is available at: {self.folder}"
+        message = found if self.folder.exists() else "Something went wrong. No data was downloaded."
+        spider.logger.info("+-%s DATA DIRECTORY %s-+", "-" * 20, "-" * 20)
+        spider.logger.info("| %s |", message)
+        if self.collection:
             spider.logger.info("Closed collection %d in Kingfisher Process", self.collection)

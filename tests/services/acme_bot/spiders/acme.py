@@ -1,8 +1,9 @@
-"""Spiders that request nothing."""
+"""Spiders that request nothing, and one that does."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,6 +28,46 @@ class Acme(scrapy.Spider):
                     {"ocid": f"ocds-213czf-{number:03}", "id": "1", "date": f"{2020 + number % 3}-01-02T03:04:05Z"}
                 ],
             }
+
+
+class Texts(scrapy.Spider):
+    """Gives a file of each text of `texts`, a JSON list."""
+
+    name = "texts"
+    texts = "[]"
+
+    async def start(self) -> AsyncIterator[Any]:
+        for number, text in enumerate(json.loads(self.texts)):
+            yield {
+                "file_name": f"{number}.json",
+                "url": f"https://acme.example/{number}",
+                "data_type": "release_package",
+                "text": text,
+            }
+
+
+class Fetching(scrapy.Spider):
+    """Requests `count` files below `url`, and tells of those that fail as Kingfisher Collect does."""
+
+    name = "fetching"
+    url = ""
+    count = "0"
+
+    async def start(self) -> AsyncIterator[Any]:
+        for number in range(int(self.count)):
+            yield scrapy.Request(
+                f"{self.url}/{number}.json",
+                meta={"file_name": f"{number}.json", "handle_httpstatus_all": True, "max_retry_times": 1},
+            )
+
+    def parse(self, response: Any) -> Any:
+        name = response.meta["file_name"]
+        if response.status != 200:
+            self.logger.error(
+                "status=%d message=%r request=%r file_name=%s", response.status, "", response.request, name
+            )
+            return
+        yield {"file_name": name, "url": response.url, "data_type": "release_package", "text": response.text}
 
 
 class Other(Acme):
