@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
+import time
 from pathlib import Path
 
+from registry_assets.process_manager.cleanup import Action, Report
 from registry_assets.process_manager.services import Services
 from registry_resources.database import Collection, Job, Task, utcnow
 
@@ -111,3 +114,41 @@ def exists(services: Services, job_id: int) -> bool:
     """Whether the job has its row."""
     with services.database.session(read_only=True) as session:
         return session.get(Job, job_id) is not None
+
+
+def of(report: Report, job: Made) -> list[Action]:
+    """What a report says of a job."""
+    return [action for action in report.actions if action.job == job.id]
+
+
+def did(report: Report, job: Made) -> list[str]:
+    """What was done to a job, by name."""
+    return [action.action for action in of(report, job)]
+
+
+def row(services: Services, made: Made) -> Job:
+    """A job as it is in the database."""
+    with services.database.session(read_only=True) as session:
+        return session.get_one(Job, made.id)
+
+
+def change(services: Services, made: Made, **fields: object) -> None:
+    """Change fields of a job's row."""
+    with services.database.session() as session:
+        job = session.get_one(Job, made.id)
+        for name, value in fields.items():
+            setattr(job, name, value)
+
+
+def remember(services: Services, made: Made, **context: object) -> None:
+    """Add to a job's context."""
+    with services.database.session() as session:
+        job = session.get_one(Job, made.id)
+        job.context.update(context)
+
+
+def age(path: Path, days: float) -> None:
+    """Let a file or folder look as if nothing had changed in it for so long."""
+    then = time.time() - days * 86400
+    for found in [path, *path.rglob("*")]:
+        os.utime(found, (then, then), follow_symlinks=False)
