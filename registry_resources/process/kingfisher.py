@@ -113,14 +113,16 @@ class KingfisherProcess:
         """Running, unless it hasn't got on for too long."""
         now = self._clock()
         watch = self._watches.setdefault(tree.root["id"], _Watch(since=now))
-        self._count(tree, watch, now)
+        if now >= watch.next_count or (watch.seen and now - watch.since >= watch.patience):
+            # What takes long to count is seldom counted, but always before it is given up.
+            self._count(tree, watch, now)
         marks = (*tree.progress_marks(), watch.stored)
         if marks != watch.marks:
             watch.marks, watch.since, watch.looked, watch.seen = marks, now, now, ""
         quiet = now - watch.since
         if quiet >= self._patience.look and (not watch.seen or now - watch.looked >= self._patience.look):
             errors = self._gathered(tree.root["id"], ("ERROR",))
-            watch.seen, watch.patience = diagnosis(tree, errors, self._patience)
+            watch.seen, watch.patience = diagnosis(tree, errors, self._patience, watch.stored[0])
             watch.looked = now
         if watch.seen and quiet >= watch.patience:
             return _failed(f"{watch.seen}. Nothing has happened for {_span(quiet)}. {_REMEDY}")
@@ -136,7 +138,7 @@ class KingfisherProcess:
 
     def _count(self, tree: Tree, watch: _Watch, now: float) -> None:
         """Count what is stored, seldom enough not to be a burden, however long counting takes."""
-        if now >= watch.next_count and tree.compiled is not None:
+        if tree.compiled is not None:
             stored = self._database.stored(tree.originals, tree.compiled["id"])
             watch.stored = (stored.files, stored.ocids, stored.compiled)
             watch.next_count = self._clock() + max(5.0, 20 * (self._clock() - now))

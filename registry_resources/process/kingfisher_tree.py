@@ -22,16 +22,19 @@ class Patience:
         look: before its notes are looked at for what it may be.
         open: after which a crawl that has ended but was never closed won't be: it is closed as the crawl ends.
         unknown_format: once all files are read, none of which has a known format. Nothing is left to be done.
-        invalid_json: once a file was not valid JSON before any file's format was known: it is never done with. Other
-            files may still be read meanwhile, each of which is seen only once it is read as a whole.
-        other: in any other case, such as workers that are down, or one file that takes many hours.
+        invalid_json: once a file was not valid JSON, and all others are read: if that was before any format was known,
+            it is never done with.
+        unread: the same, while others are not read, or are empty: theirs may be the turn of other publications' files,
+            and each is seen only once it is read as a whole.
+        other: in any other case, such as workers that are down, busy with others, or a file that takes many hours.
     """
 
     look: float = 30.0
     open: float = 600.0
     unknown_format: float = 120.0
     invalid_json: float = 900.0
-    other: float = 24 * 3600.0
+    unread: float = 6 * 3600.0
+    other: float = 3 * 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -94,24 +97,29 @@ class Tree:
         return tuple(str(each.get(name)) for each in self.all for name in names)
 
 
+OF_A_FILE = ("InvalidJSONFile", "UnknownFormatError")
+"""The types of notes of which there is one for each file that could not be read."""
+
+
 def count(collection: Mapping[str, Any], name: str) -> int | None:
     """A count of a collection, or None if it isn't known."""
     value = collection.get(name)
     return value if type(value) is int else None
 
 
-def diagnosis(tree: Tree, errors: Iterable[Note], patience: Patience) -> tuple[str, float]:
+def diagnosis(tree: Tree, errors: Iterable[Note], patience: Patience, files: int | None = None) -> tuple[str, float]:
     """Say what a collection that doesn't get on looks like.
 
     Args:
         tree: it.
         errors: what Kingfisher Process has noted of it.
         patience: how long to wait.
+        files: files of which something is stored, as far as that is known.
 
     Returns:
         A sentence, and the seconds without progress after which it is given up.
     """
-    kinds = {str(note.data.get("type")) for note in errors}
+    kinds = {str(note.data.get("type")): count(note.data, "total") or 0 for note in errors}
     number = tree.root["id"]
     if not tree.root.get("store_end_at"):
         text = (
@@ -131,7 +139,8 @@ def diagnosis(tree: Tree, errors: Iterable[Note], patience: Patience) -> tuple[s
             f"Collection {number} in Kingfisher Process doesn't complete: it looks as if it never will, for a file "
             "is not valid JSON"
         )
-        return text, patience.invalid_json
+        read = (files or 0) + sum(kinds.get(kind, 0) for kind in OF_A_FILE)
+        return text, patience.invalid_json if read >= (tree.expected_files or 0) else patience.unread
     noted = f" It has noted: {', '.join(sorted(kinds))}." if kinds else ""
     text = (
         f"Collection {number} in Kingfisher Process doesn't get on ({tree.phase}). Its workers or its message queue "

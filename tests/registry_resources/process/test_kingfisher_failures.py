@@ -116,6 +116,13 @@ def invalid_json(kingfisher: Kingfisher) -> int:
     return root
 
 
+def invalid_json_and_files_that_wait(kingfisher: Kingfisher) -> int:
+    root = kingfisher.crawl({"a.json": [release(1)]})
+    kingfisher.process.load_invalid_json(root, "b.json", stays=False)
+    kingfisher.process.close(root, files=3)
+    return root
+
+
 def unknown_format(kingfisher: Kingfisher) -> int:
     root = kingfisher.crawl()
     kingfisher.process.load(root, "a.json", [], known=False)
@@ -141,9 +148,11 @@ def workers_down(kingfisher: Kingfisher) -> int:
 STUCK = {
     "cancelled": Stuck(cancelled, 10, "The crawl never closed its collection 1"),
     "invalid JSON": Stuck(invalid_json, 15, "a file is not valid JSON"),
+    # Other files may wait behind those of other publications: nothing is seen of them, and nothing is wrong.
+    "invalid JSON, and files that wait": Stuck(invalid_json_and_files_that_wait, 6 * 60, "a file is not valid JSON"),
     "unknown format": Stuck(unknown_format, 2, "no file's format is known"),
-    "a message lost": Stuck(message_lost, 24 * 60, "doesn't get on (reading). Its workers or its message queue"),
-    "workers down": Stuck(workers_down, 24 * 60, "doesn't get on (merging). Its workers or its message queue"),
+    "a message lost": Stuck(message_lost, 72 * 60, "doesn't get on (reading). Its workers or its message queue"),
+    "workers down": Stuck(workers_down, 72 * 60, "doesn't get on (merging). Its workers or its message queue"),
 }
 
 
@@ -167,6 +176,25 @@ def test_progress_renews_patience(kingfisher: Kingfisher) -> None:
         kingfisher.process.load(root, f"{number}.json", [release(number)])
     assert outcome(lambda: kingfisher.status(root, after=10 * MINUTE))[0] == WAIT
     assert outcome(lambda: kingfisher.status(root, after=16 * MINUTE))[0] == FAIL
+
+
+def test_what_takes_long_to_count_is_counted_again_before_it_is_given_up(
+    kingfisher: Kingfisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With millions of releases, counts are hours old: what went on since has to be seen."""
+    count = type(kingfisher.backend._database).stored
+
+    def slowly(self: Any, *of: Any) -> Any:
+        kingfisher.clock.now += 5 * MINUTE
+        return count(self, *of)
+
+    monkeypatch.setattr(type(kingfisher.backend._database), "stored", slowly)
+    root = invalid_json(kingfisher)
+    for number in range(2, 5):
+        kingfisher.process.load(root, f"{number}.json", [release(number)])
+        assert outcome(lambda: kingfisher.status(root, after=20 * MINUTE))[0] == WAIT
+        assert outcome(lambda: kingfisher.status(root, after=MINUTE))[0] == WAIT
+    assert outcome(lambda: kingfisher.status(root, after=20 * MINUTE))[0] == FAIL
 
 
 @pytest.mark.parametrize("only", ["original", "compiled"])
