@@ -217,13 +217,20 @@ class KingfisherProcess:
     def wipe(self, job: ProcessJob) -> None:
         """Delete the collection, and see that it is gone (PRO-10, DEF-18): a DELETE is only accepted, not done.
 
+        One whose crawl never told of it, as it got no answer to its request, is found by the crawl's id.
+
         Raises:
             RecoverableError: if it can't be deleted for now, or is not gone within a minute.
             UnexpectedError: if the answer isn't one of Kingfisher Process.
         """
-        number = _collection_of(job)
-        if number is None:
-            return
+        number, crawl = _collection_of(job), job.context.get("job_id")
+        if number is not None:
+            self._wipe(number, job)
+        elif isinstance(crawl, str) and crawl:
+            for found in self._database.made_by(crawl):
+                self._wipe(found, replace(job, context={**job.context, "process_id": found}))
+
+    def _wipe(self, number: int, job: ProcessJob) -> None:
         try:
             known = self._tree(job).ids
         except GoneError as error:

@@ -201,6 +201,24 @@ class KingfisherDatabase:
                 cursor.execute(f"SELECT {' OR '.join(exist)}", {"collections": list(collections)})
                 return bool((cursor.fetchone() or (False,))[0])
 
+    def made_by(self, crawl: str) -> list[int]:
+        """Give the ids of the original collections that a crawl has made, if the table that tells may be read.
+
+        Args:
+            crawl: the crawl's id.
+
+        Raises:
+            DataRegistryError: as `session` does.
+        """
+        with self.session() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT has_table_privilege(to_regclass('collection'), 'SELECT')")
+            if not (cursor.fetchone() or (False,))[0]:
+                return []
+            cursor.execute(
+                "SELECT id FROM collection WHERE scrapyd_job = %s AND transform_type = '' ORDER BY id", (crawl,)
+            )
+            return [number for (number,) in cursor.fetchall()]
+
     def _shown(self) -> str:
         """Where the database is, without a password."""
         found = self._parameters

@@ -194,6 +194,25 @@ def test_a_wipe_of_an_open_crawl_deletes_it(kingfisher: Kingfisher) -> None:
     assert not kingfisher.process.exists(root)
 
 
+def test_a_wipe_finds_the_collection_that_a_crawl_never_told_of_where_it_may(kingfisher: Kingfisher) -> None:
+    """A crawl that got no answer to its request, or whose log level hides the line, has one nonetheless."""
+    process, crawl = kingfisher.process, "ruritania-7-0123abcd"
+    root, _ = process.create("ruritania", VERSION, job=crawl)
+    other, _ = process.create("graustark", VERSION, job="graustark-8-0123abcd")
+    job = kingfisher.job(None, job_id=crawl, spider="ruritania")
+    kingfisher.backend.wipe(job)
+    assert process.exists(root)  # the role may not look for it
+    process.run("GRANT SELECT ON collection TO registry_reader")
+    try:
+        kingfisher.backend.wipe(job)
+        kingfisher.backend.wipe(job)
+        kingfisher.backend.wipe(kingfisher.job(None, job_id="", spider="ruritania"))
+    finally:
+        process.run("REVOKE SELECT ON collection FROM registry_reader")
+    assert not process.exists(root)
+    assert process.exists(other)
+
+
 def test_a_wipe_that_is_not_done_is_said_to_be_undone(kingfisher: Kingfisher) -> None:
     """DEF-18: the wiper may be down; it is asked again the next time."""
     root = kingfisher.completed()
