@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,29 +13,27 @@ from registry_resources.collect.crawls import CrawlFolder
 from registry_resources.collect.scrapy import ScrapyBackend
 from registry_resources.collect.scrapyd import ScrapydBackend
 from registry_resources.settings import Settings
+from tests.services.publisher import Answer, Publisher
 from tests.services.scripted_scrapyd import ScriptedScrapyd
 from tests.support.scrapyd import make, settings_for
-
-_PATH = Path(__file__).parents[2] / "services" / "publisher.py"
-_SPEC = importlib.util.spec_from_file_location("publisher_service", _PATH)
-service = importlib.util.module_from_spec(_SPEC)
-sys.modules["publisher_service"] = service
-_SPEC.loader.exec_module(service)
 
 # Quick retries, so that tests of faults take no time.
 QUICK = {"RETRY_TIMES": "2", "RETRY_BACKOFF": "0.01"}
 
+PATIENCE = 120
+"""Seconds that a crawl may take on a machine that is busy with other tests."""
+
 
 @pytest.fixture
-def publisher():
-    with service.Publisher() as server:
+def publisher() -> Iterator[Publisher]:
+    with Publisher() as server:
         yield server
 
 
 @pytest.fixture
-def answer():
+def answer() -> type[Answer]:
     """The class of the publisher's answers."""
-    return service.Answer
+    return Answer
 
 
 class Crawls:
@@ -57,13 +53,13 @@ class Crawls:
         self.ids.append(crawl)
         return self.backend.schedule(self.request(crawl, spider, settings, key, **arguments))
 
-    def wait(self, crawl="job-1", seconds=60) -> CrawlProgress:
+    def wait(self, crawl="job-1", seconds=PATIENCE) -> CrawlProgress:
         """Wait until the crawl has ended or is lost."""
         return self.until(
             lambda progress: progress.state not in {CrawlState.PENDING, CrawlState.RUNNING}, crawl, seconds
         )
 
-    def until(self, condition, crawl="job-1", seconds=60) -> CrawlProgress:
+    def until(self, condition, crawl="job-1", seconds=PATIENCE) -> CrawlProgress:
         """Wait until its progress is as wished."""
         deadline = time.monotonic() + seconds
         while not condition(progress := self.backend.status(crawl)):
