@@ -75,7 +75,7 @@ def assert_first_version_whole(registry: TestRegistry) -> None:
 
 
 FAULTS = {
-    "404": (Answer(b"gone", 404), "error rate (1 errors, 0 files): status=404"),
+    "404": (Answer(b"gone", 404), "error rate (1 error, 0 files): status=404"),
     "500": (Answer(b"oops", 500), "error rate"),
     "HTML": (Answer(b"<!DOCTYPE html><html><body>Log in</body></html>"), "HTML"),
     "truncated gzip": (Answer(gzip.compress(GOOD * 50)[:-20]), "gzip"),

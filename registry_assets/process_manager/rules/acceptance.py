@@ -51,7 +51,8 @@ def rejection(
     if not log.items and not log.errors and not log.invalid_json:
         return "The crawl collected no files. Check the source and the arguments of the spider."
     if log.error_rate > MAX_ERROR_RATE:
-        return f"The crawl had a {log.error_rate:.4g} error rate{_counts(log)}{_example(log)}"
+        said = f"The crawl had a {round(log.error_rate, 4)} error rate{_counts(log)}{_example(log)}"
+        return f"{said.removesuffix('.')}. Look at the crawl's log and at the publisher's site, then run it again."
     if not incremental and (left_out := partial_arguments(log, arguments)):
         return (
             f"The crawl was partial ({', '.join(left_out)}), and the publication isn't collected incrementally. "
@@ -212,7 +213,8 @@ def _unfinished(log: CrawlLog) -> str:
 
 def _counts(log: CrawlLog) -> str:
     invalid = f", {log.invalid_json} invalid JSON" if log.invalid_json else ""
-    return f" ({log.errors} errors{invalid}, {log.items} files)"
+    errors, files = "" if log.errors == 1 else "s", "" if log.items == 1 else "s"
+    return f" ({log.errors} error{errors}{invalid}, {log.items} file{files})"
 
 
 def _example(log: CrawlLog, containing: str = "", *, last: bool = False) -> str:

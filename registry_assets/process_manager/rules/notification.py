@@ -185,8 +185,11 @@ _VARYING = re.compile(
     r"|(?<!http )(?<!errno )(?<!\d)\d+(?:[.,:t_/-]?\d+)*z?(?:\s?(?:[kmgt]i?b|bytes|b|ms|s|%)(?![a-z]))?"
 )
 
+_PLURAL = re.compile(r"(# [a-z]*[a-rt-z])s\b")
+"""One error and two are the same cause."""
+
 
 def normalise(text: str) -> str:
     """Take out of a reason what differs each time: addresses, ids, dates and numbers. What stays is the cause."""
-    words = _VARYING.sub("#", text[: CAUSE_LENGTH * 10].lower())
+    words = _PLURAL.sub(r"\1", _VARYING.sub("#", text[: CAUSE_LENGTH * 10].lower()))
     return " ".join(words.split())[:CAUSE_LENGTH]

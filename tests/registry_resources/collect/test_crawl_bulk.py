@@ -130,7 +130,7 @@ def test_each_fault_of_a_source_is_one_error_that_says_what_it_is(crawls, publis
         assert meaning in lines[0]
     assert "no such file or folder" in text
     assert (log.items, log.errors) == (1, len(faults) + 1)
-    assert rejection(log).startswith("The crawl had a 0.9286 error rate (13 errors, 1 files): ")
+    assert rejection(log).startswith("The crawl had a 0.9286 error rate (13 errors, 1 file): ")
 
 
 def test_faults_that_pass_are_tried_again(crawls, publisher, answer):
@@ -250,8 +250,8 @@ def test_a_source_without_files_is_a_clear_failure(crawls, tmp_path):
 
     assert crawls.files() == {}
     assert rejection(log) == (
-        f"The crawl had a 1 error rate (1 errors, 0 files): {tmp_path}/empty: no file there. "
-        "Correct urls in spider_arguments"
+        f"The crawl had a 1.0 error rate (1 error, 0 files): {tmp_path}/empty: no file there. "
+        "Correct urls in spider_arguments. Look at the crawl's log and at the publisher's site, then run it again."
     )
 
 

@@ -62,7 +62,7 @@ def test_the_rules_apply_in_their_order():
     assert rejection(a_log(99, 1, **everything)) == "The crawl wasn't finished: shutdown"
     everything["finish_reason"] = "finished"
     assert rejection(a_log(99, 1, **everything)).startswith(
-        "The crawl had a 0.99 error rate (99 errors, 1 files): page 3"
+        "The crawl had a 0.99 error rate (99 errors, 1 file): page 3"
     )
 
 
@@ -179,7 +179,7 @@ VERDICTS = {
     # 1 of 7: under 15 %. That no collection was made is for the backend that has collections to tell.
     "13-process-unreachable": (None, {"error_logs": 1, "warning_logs": 1}),
     "14-process-error-status": (None, {"HTTP 501": 1, "warning_logs": 1}),
-    "15-rabbit-unreachable": ("The crawl had a 1 error rate", {"RabbitMQ": 8, "warning_logs": 1}),
+    "15-rabbit-unreachable": ("The crawl had a 1.0 error rate", {"RabbitMQ": 8, "warning_logs": 1}),
     "16-retry-sample-setting": ("The crawl wasn't finished: sample", {"item_dropped_count": 2, "warning_logs": 3}),
 }
 

@@ -176,6 +176,7 @@ def test_a_failure_of_ever_new_words_is_told_five_times_at_most() -> None:
         ("1.9 MB free", "800 kB free"),
         ("no file /srv/exports/x/12/full.jsonl", "no file /srv/exports/x/13/full.jsonl"),
         ("two\n  lines", "Two lines"),
+        ("(1 error, 2 files)", "(13 errors, 1 file)"),
     ],
 )
 def test_what_differs_each_time_is_no_other_cause(one: str, other: str) -> None:
