@@ -107,6 +107,11 @@ class Ending:
             if directory:
                 logger.warning("%s stays for now: another job's crawl wrote there too.", directory)
             return
+        if (files := self.context.get("files")) and not files_store.is_dir():
+            raise RecoverableError(
+                f"{files_store} isn't there, and the crawl {self.crawl} wrote {files} files to it. Mount it, or "
+                "correct KINGFISHER_COLLECT_FILES_STORE."
+            )
         try:
             remove_directory(files_store, directory)
         except OSError as error:

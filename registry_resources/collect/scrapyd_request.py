@@ -17,6 +17,7 @@ _REFUSED = {
     "keep_collection_open": "Kingfisher Process would wait for more files for ever",
     "steps": f"the registry needs {STEPS!r}",
 }
+_SILENT = {"WARNING", "ERROR", "CRITICAL"}
 _TELLING_NOTHING = re.compile(r"[\d.,]*|[A-Za-z_.]*", re.ASCII)
 
 
@@ -38,6 +39,11 @@ def form_of(request: CrawlRequest) -> tuple[Mapping[str, str], Mapping[str, str]
         _check("spider argument", name, value)
     for name, value in request.settings.items():
         _check("setting", name, value)
+        if name == "LOG_LEVEL" and value.strip().upper() in _SILENT:
+            raise UnexpectedError(
+                f"The setting LOG_LEVEL can't be above INFO: the crawl's log would neither name its collection in "
+                f"Kingfisher Process nor tell how it ended. Correct the settings bundle of {request.key}."
+            )
         if len(value) >= 8 and not _TELLING_NOTHING.fullmatch(value):
             register_secret(value)
     return {**request.arguments, "steps": STEPS}, request.settings

@@ -116,6 +116,8 @@ class TestScheduling:
             {"arguments": {"a b": "x"}},
             {"arguments": {"a": "x\0y"}},
             {"settings": {"A=B": "canary-value"}},
+            {"settings": {"LOG_LEVEL": "warning"}},
+            {"settings": {"LOG_LEVEL": "ERROR"}},
             {"settings": {"": "canary-value"}},
             {"settings": {"A": "canary\0value"}},
         ],

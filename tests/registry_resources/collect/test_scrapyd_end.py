@@ -179,6 +179,18 @@ class TestWiping:
         assert other.is_dir()
         assert scrapyd.asked("cancel.json") == []
 
+    def test_a_file_store_that_is_not_there_is_not_taken_for_empty(
+        self, files: Path, scrapyd: ScriptedScrapyd, remote: ScrapydBackend
+    ) -> None:
+        """DEF-18: it may not be mounted. It was there if the crawl's files were seen; else there may be none yet."""
+        context = self.done(scrapyd, remote)
+        remote.wipe({**context, "files": 0})
+        with pytest.raises(RecoverableError, match=r"isn't there, and the crawl .* wrote 4 files to it"):
+            remote.wipe({**context, "files": 4})
+        folder = self.folder(files)
+        remote.wipe({**context, "files": 4})
+        assert not folder.exists()
+
     def test_leaves_the_spiders_other_crawls(
         self, files: Path, scrapyd: ScriptedScrapyd, remote: ScrapydBackend
     ) -> None:
