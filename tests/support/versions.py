@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+import pytest
 
 from exporter import jsonl, manifest, publish
 from exporter.util import Export
+from registry_assets.process_manager import publishing
 from registry_assets.process_manager.services import Services
 from registry_resources.database import Collection, Job, Task
 
 YEARS = {2023: 60, 2024: 40}
+HALF = {2023: 30, 2024: 20}
 
 
 def add_version(
@@ -64,3 +69,51 @@ def make_export(target: Export, years: Mapping[int, int], counts: Mapping[str, i
     )
     manifest.record_stage(target, "coverage", files=[entry], counts={})
     manifest.record_stage(target, "flatten", files=[], counts={}, tables={})
+
+
+def collection(services: Services) -> Collection:
+    """The only publication, as it is in the database."""
+    with services.database.session(read_only=True) as session:
+        found = session.query(Collection).one()
+        assert found.active_job_id is None or found.active_job
+        assert found.history is not None
+        return found
+
+
+def job(services: Services, number: int) -> Job:
+    """A job as it is in the database."""
+    with services.database.session(read_only=True) as session:
+        found = session.get_one(Job, number)
+        assert found.tasks
+        return found
+
+
+def change(services: Services, number: int, **fields: object) -> None:
+    """Change fields of a job's row."""
+    with services.database.session() as session:
+        for name, value in fields.items():
+            setattr(session.get_one(Job, number), name, value)
+
+
+def pointer(services: Services) -> publish.Pointer | None:
+    """What readers see."""
+    return publish.read_latest(services.settings.exporter_dir, "ruritania")
+
+
+class Died(BaseException):
+    """What no code handles."""
+
+
+@contextlib.contextmanager
+def dying_after_the_pointer_moved() -> Iterator[None]:
+    """Publishing dies in the block, once readers see the new version and before the database says so."""
+    original = publish.publish
+
+    def die(target: Export, *, job: int) -> None:
+        original(target, job=job)
+        raise Died
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publishing.publish, "publish", die)
+        with pytest.raises(Died):
+            yield
