@@ -34,8 +34,8 @@ class Timeouts:
     Attributes:
         connect: to connect.
         read: for an answer to begin, to go on, and to end.
-        metadata: the same for metadata, for which Kingfisher Process once took an hour (PRO-04), and for all notes to
-            be read.
+        metadata: the same for metadata, for which Kingfisher Process once took an hour (PRO-04), and for notes: there
+            may be one for each ocid, and none is sent before all are gathered.
     """
 
     connect: float = 10.0
@@ -94,7 +94,7 @@ class KingfisherApi:
             UnexpectedError: if the answer isn't one of Kingfisher Process.
         """
         path = f"{collection}/notes"
-        with self._answer("GET", path, self._timeouts.read, {"level": level}) as response:
+        with self._answer("GET", path, self._timeouts.metadata, {"level": level}) as response:
             self._require_json(response, path)
             try:
                 stream = _Stream(self._pieces(response, path, self._timeouts.metadata))

@@ -51,6 +51,7 @@ class Fault:
         hang: send nothing, or after `cut` nothing more, until the server stops.
         drop: close the connection without a word.
         pace: send the good answer a byte at a time, with so many seconds between.
+        pause: send the good answer after so many seconds.
     """
 
     status: int = 200
@@ -61,6 +62,7 @@ class Fault:
     hang: bool = False
     drop: bool = False
     pace: float = 0
+    pause: float = 0
 
 
 @dataclass
@@ -155,7 +157,9 @@ class KingfisherProcess(Store):
             self.requests.append(f"{handler.command} {handler.path}")
         fault = self._fault(handler.path)
         try:
-            if fault is None or fault.cut is not None or fault.pace:
+            if fault and fault.pause:
+                self._server.stopping.wait(fault.pause)
+            if fault is None or fault.cut is not None or fault.pace or fault.pause:
                 self._send(handler, self.answer(handler.command, handler.path, body), fault)
             else:
                 self._send_fault(handler, fault)

@@ -202,7 +202,7 @@ def _unfinished(log: CrawlLog) -> str:
         return "sample. Remove `sample` from the publication's spider_arguments to publish all of it"
     if log.finish_reason:
         return log.finish_reason
-    said = _example(log, last=True).removeprefix(": ")
+    said = _example(log, last=True).removeprefix(": ") or log.last.partition("\n")[0][:300]
     why = f" ({said})" if said else ""
     if not log.attempts and log.messages:
         return (

@@ -10,6 +10,7 @@ import pytest
 from registry_resources.exceptions import ConfigurationError, RecoverableError, UnexpectedError
 from registry_resources.process.backend import Note, ProcessState
 from registry_resources.process.kingfisher import date_of
+from registry_resources.process.kingfisher_api import Timeouts
 from registry_resources.process.kingfisher_check import check_api, check_database
 from registry_resources.process.kingfisher_notes import gathered
 from registry_resources.settings import Settings
@@ -170,6 +171,18 @@ def test_notes_are_gathered_by_path_by_date_and_by_type() -> None:
     assert len(found["NullDateValueError"].data["examples"]) == 10
     assert (found["InvalidJSONFile"].level, found["Unrecognized"].level) == ("ERROR", "WARNING")
     assert all(isinstance(note, Note) and len(note.note) < 2100 for note in found.values())
+
+
+def test_metadata_and_notes_of_a_large_collection_may_take_hours(kingfisher: Kingfisher) -> None:
+    """PRO-04: an hour was observed; notes begin only once the last of them is gathered."""
+    root = kingfisher.completed(without=["ocds-213czf-001"])
+    backend = kingfisher.make(timeouts=Timeouts(connect=2, read=0.2, metadata=20))
+    for path in ("/notes/", "/metadata/"):
+        kingfisher.process.fail(path, Fault(pause=0.8))
+    kinds = {note.data["type"] for note in backend.notes(kingfisher.job(root))}
+    assert kinds == {"MissingDateKeyError", "OcidsNotCompiled"}
+    assert backend.metadata(kingfisher.job(root)).counts["compiled_releases"] == 1
+    assert Timeouts().metadata >= 3600
 
 
 def test_a_wipe_deletes_all_but_shared_data_and_sees_that_it_is_gone(kingfisher: Kingfisher) -> None:

@@ -69,6 +69,9 @@ def test_the_rules_apply_in_their_order():
 def test_a_log_without_an_end_is_an_unfinished_crawl():
     """A killed crawl leaves no reason."""
     assert rejection(a_log(finish_reason=None)) == "The crawl wasn't finished: its log has no end"
+    assert rejection(a_log(finish_reason=None, last="Received SIGINT twice, forcing unclean shutdown")) == (
+        "The crawl wasn't finished: its log has no end (Received SIGINT twice, forcing unclean shutdown)"
+    )
 
 
 def test_a_crawl_without_files_is_told_as_that():
