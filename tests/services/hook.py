@@ -8,10 +8,11 @@ hook.fault = 500             # answers this status from now on, taking nothing; 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any, NamedTuple
+
+from tests.services.loopback import Service
 
 PATH = "/services/canary-of-a-webhook"
 
@@ -24,7 +25,7 @@ class Post(NamedTuple):
     body: Any
 
 
-class Hook:
+class Hook(Service):
     """The server.
 
     Attributes:
@@ -37,7 +38,6 @@ class Hook:
         self.fault = fault
         self.posts: list[Post] = []
         self.asked = 0
-        self.released = threading.Event()
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,12 +45,12 @@ class Hook:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 hook.asked += 1
                 if hook.fault in {"hang", "drop"}:
-                    hook.released.wait(20 if hook.fault == "hang" else 0)
+                    hook.stopping.wait(20 if hook.fault == "hang" else 0)
                     return
                 if not isinstance(hook.fault, int):
                     hook.posts.append(Post(self.path, dict(self.headers), body))
                 if hook.fault == "hang-after":
-                    hook.released.wait(20)
+                    hook.stopping.wait(20)
                     return
                 self.send_response(hook.fault if isinstance(hook.fault, int) else 200)
                 if hook.fault == 302:
@@ -61,28 +61,9 @@ class Hook:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        super().__init__(Handler)
 
     @property
     def url(self) -> str:
         """How REGISTRY_WEBHOOK_URL names it."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}{PATH}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = True
-
-    def handle_error(self, *_: object) -> None:
-        """Clients that give up waiting are what tests make."""
+        return f"http://127.0.0.1:{self.port}{PATH}"

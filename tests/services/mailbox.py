@@ -14,10 +14,11 @@ import email
 import email.policy
 import socketserver
 import ssl
-import threading
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from tests.services.loopback import Service, TCPServer
 
 FAULTS = {
     "hang": "accepts the connection, and says nothing",
@@ -30,7 +31,7 @@ FAULTS = {
 }
 
 
-class Mailbox:
+class Mailbox(Service):
     """The server.
 
     Attributes:
@@ -52,7 +53,6 @@ class Mailbox:
         self.tls = tls
         self.messages: list[Any] = []
         self.secured = False
-        self.released = threading.Event()
         self.context: ssl.SSLContext | None = None
         if certificate:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -67,12 +67,7 @@ class Mailbox:
                 finally:
                     conversation.connection.close()
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
+        super().__init__(Handler, TCPServer)
 
     @property
     def url(self) -> str:
@@ -81,24 +76,6 @@ class Mailbox:
         if self.tls:
             return f"smtps://{user}localhost:{self.port}"
         return f"smtp://{user}localhost:{self.port}{'?starttls' if self.context else ''}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    block_on_close = True
-
-    def handle_error(self, *_: object) -> None:
-        """Clients that go away, or don't trust the certificate, are what tests make."""
 
 
 class Conversation:
@@ -117,7 +94,7 @@ class Conversation:
         if fault == "drop":
             return
         if fault == "hang":
-            self.mailbox.released.wait(20)
+            self.mailbox.stopping.wait(20)
             return
         if self.mailbox.tls:
             self._secure()
@@ -157,7 +134,7 @@ class Conversation:
             self._say("354 go on")
             self._take()
             if fault == "hang-after-data":
-                self.mailbox.released.wait(20)
+                self.mailbox.stopping.wait(20)
                 return False
             self._say("250 taken")
         elif verb == "QUIT":

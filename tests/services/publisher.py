@@ -22,8 +22,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.services.loopback import Service
 
 
 @dataclass
@@ -55,7 +57,7 @@ class Answer:
     length: int | None = None
 
 
-class Publisher:
+class Publisher(Service):
     """The server."""
 
     def __init__(self) -> None:
@@ -74,22 +76,11 @@ class Publisher:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 pass
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.stopping.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler)
 
     def url(self, path: str = "") -> str:
         """The URL of a path."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}{path}"
+        return f"http://127.0.0.1:{self.port}{path}"
 
     def add(self, path: str, *answers: bytes | Answer) -> str:
         """Answer a path (with its query) with each answer in turn, the last one again and again. Returns its URL."""
@@ -113,10 +104,10 @@ class Publisher:
             answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if answer.gate:
             while not answer.gate.wait(0.05):
-                if self._server.stopping.is_set():
+                if self.stopping.is_set():
                     return
         if answer.delay:
-            self._server.stopping.wait(answer.delay)
+            self.stopping.wait(answer.delay)
         try:
             self._send(handler, answer)
         except OSError:
@@ -149,19 +140,6 @@ class Publisher:
         handler.wfile.flush()
         if answer.cut is not None or headers.get("Content-Length") is None:
             handler.close_connection = True
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.stopping = threading.Event()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error of the server."""
 
 
 def release(number: int) -> dict[str, Any]:

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+from tests.services.loopback import Service
 
 NOT_FOUND = b"\n<html>\n  <head><title>404 - No Such Resource</title></head>\n  <body></body>\n</html>\n"
 
@@ -54,7 +55,7 @@ class Fault:
     then: Callable[[ScriptedScrapyd], None] | None = None
 
 
-class ScriptedScrapyd:
+class ScriptedScrapyd(Service):
     """The server.
 
     Attributes:
@@ -106,24 +107,13 @@ class ScriptedScrapyd:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 pass
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.stopping.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler)
 
     @property
     def url(self) -> str:
         """Where it is, with the user and password that it wants."""
         login = f"{self._login}@" if self._login else ""
-        return f"http://{login}127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{login}127.0.0.1:{self.port}"
 
     def fault(self, name: str, fault: Fault, times: int | None = 1) -> None:
         """Answer a request wrongly so many times (None: always). `log` stands for every log."""
@@ -224,7 +214,7 @@ class ScriptedScrapyd:
 
     def _send_fault(self, handler: BaseHTTPRequestHandler, fault: Fault) -> None:
         if fault.hang:
-            self._server.stopping.wait()
+            self.stopping.wait()
         if fault.hang or fault.reset:
             handler.close_connection = True
             return
@@ -237,7 +227,7 @@ class ScriptedScrapyd:
         for byte in body[: fault.cut]:
             handler.wfile.write(bytes([byte]))
             handler.wfile.flush()
-            if fault.drip and self._server.stopping.wait(fault.drip):
+            if fault.drip and self.stopping.wait(fault.drip):
                 return
         handler.close_connection = True
 
@@ -257,15 +247,3 @@ class ScriptedScrapyd:
         if handler.command != "HEAD":
             handler.wfile.write(body)
             handler.wfile.flush()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.stopping = threading.Event()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error of the server."""
