@@ -112,6 +112,23 @@ def test_a_healthy_crawl_is_published(
     assert registry.published("acme").name == str(job.id)
 
 
+def test_a_version_that_is_blocked_leaves_its_files_to_whoever_accepts_it_and_nothing_else(
+    registry: TestRegistry, scrapyd: RealScrapyd, process: KingfisherProcess
+) -> None:
+    """DEF-06, RET-05: more than half of the ocids are gone, though every service says that all went well."""
+    add(registry, process, items="60")
+    assert registry.run("acme").success
+    with registry.database.session() as session:
+        session.query(Collection).one().spider_arguments = {"items": "20"}
+    assert not registry.run("acme").success
+    first, blocked = registry.jobs("acme")
+    assert registry.published("acme").name == str(first.id)
+    clean_up(registry)
+    assert_nothing_is_left(registry, scrapyd, process)
+    exports = registry.settings.exporter_dir / "acme" / str(blocked.id)
+    assert len(read_jsonl(exports / "full.jsonl.gz")) == 20
+
+
 @pytest.mark.parametrize(
     "case",
     [
