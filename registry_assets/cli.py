@@ -90,8 +90,9 @@ def main() -> None:
     except Exception as error:
         if not type(error).__module__.startswith("sqlalchemy."):
             raise
-        cause = getattr(error, "orig", None) or error
-        code = _fail(f"The database failed: {' '.join(str(cause).split())}. `registry check` may tell why.")
+        from registry_resources.database.failures import explain  # noqa: PLC0415 - not before it is needed
+
+        code = _fail(explain(error))  # type: ignore[arg-type]
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -5,7 +5,6 @@ Belongs here: checks that change nothing. Does not belong here: whether publicat
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import shutil
@@ -18,10 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from registry_assets.commands.common import console, json_option, print_json, shown, table
-from registry_resources.exceptions import ConfigurationError
+from registry_resources.exceptions import ConfigurationError, UnexpectedError
 from registry_resources.redaction import redact
 
 if TYPE_CHECKING:
+    from registry_resources.database import Database
     from registry_resources.settings import Settings
 
 
@@ -71,53 +71,77 @@ def run_checks() -> list[Outcome]:
     )
     if settings.kingfisher and not settings.files_store.exists():
         del folders["file store"]
-    return [
-        Outcome("settings", "ok", f"REGISTRY_HOME is {settings.home}; {where}"),
-        _outcome("database", lambda: _database(settings)),
-        _outcome("settings bundles", lambda: _bundles(settings)),
-        *(_outcome(name, lambda path=path: _folder(path)) for name, path in folders.items()),  # type: ignore[misc]
-        *_kingfisher(settings),
-        _notifications(settings),
-        *_dagster(),
-    ]
+    database, found = _database(settings)
+    try:
+        return [
+            Outcome("settings", "ok", f"REGISTRY_HOME is {settings.home}; {where}"),
+            found,
+            *_of_catalogue(settings, database),
+            *(_outcome(name, lambda path=path: _folder(path)) for name, path in folders.items()),  # type: ignore[misc]
+            *_kingfisher(settings, database),
+            _notifications(settings, database),
+            *_dagster(),
+        ]
+    finally:
+        if database:
+            database.dispose()
 
 
-def _outcome(name: str, run: Callable[[], str]) -> Outcome:
+def _outcome(name: str, run: Callable[[], str], otherwise: str = "failed") -> Outcome:
+    """Run a check. If it raises a `ConfigurationError`, its status is `otherwise`."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - not before it is needed
+
+    from registry_resources.database.failures import explain  # noqa: PLC0415
+
     try:
         return Outcome(name, "ok", run())
     except ConfigurationError as error:
-        return Outcome(name, "failed", str(error))
+        return Outcome(name, otherwise, str(error))
+    except SQLAlchemyError as error:  # a table is damaged, or it went away since it was opened
+        return Outcome(name, "failed", explain(error))
 
 
-def _database(settings: Settings) -> str:
+def _database(settings: Settings) -> tuple[Database | None, Outcome]:
+    """Open the database, for the checks that follow: None if it can't be used."""
     from registry_resources.database import Database  # noqa: PLC0415 - not before it is needed
 
-    database = Database(settings.database_url)
-    try:
-        database.check()
+    opened: list[Database] = []
+
+    def reach() -> str:
+        database = Database(settings.database_url)
+        try:
+            database.check()
+            opened.append(database)
+        finally:
+            if not opened:
+                database.dispose()
+        database.verify()
         return f"{database.engine.url} is reachable and at version {database.revision()}"
-    finally:
-        database.dispose()
+
+    found = _outcome("database", reach)
+    return (opened[0] if opened else None), found
 
 
-def _bundles(settings: Settings) -> str:
+def _of_catalogue(settings: Settings, database: Database | None) -> list[Outcome]:
+    if database is None:
+        return [Outcome("settings bundles", "warning", "not looked at, without a database")]
+    bundles = _outcome("settings bundles", lambda: _bundles(database))
+    if settings.kingfisher or settings.collect_dir:
+        return [bundles]  # their spiders are only known to them
+    return [bundles, _outcome("spiders", lambda: _local_spiders(database), "warning")]
+
+
+def _bundles(database: Database) -> str:
     """Whether every `env:NAME` has its variable, told for all bundles at once."""
     from sqlalchemy import select  # noqa: PLC0415 - not before it is needed
     from sqlalchemy.orm import selectinload  # noqa: PLC0415
 
     from registry_resources.catalogue import resolve_settings  # noqa: PLC0415
-    from registry_resources.database import Database, SettingsBundle  # noqa: PLC0415
+    from registry_resources.database import SettingsBundle  # noqa: PLC0415
 
-    database = Database(settings.database_url)
     errors = []
-    try:
-        database.check()
-        with database.session(read_only=True) as session:
-            bundles = session.scalars(select(SettingsBundle).options(selectinload(SettingsBundle.settings))).all()
-    except ConfigurationError:
-        return "not looked at, without a database"
-    finally:
-        database.dispose()
+    with database.session(read_only=True) as session:
+        bundles = session.scalars(select(SettingsBundle).options(selectinload(SettingsBundle.settings))).all()
     for bundle in bundles:
         try:
             resolve_settings(bundle)
@@ -128,7 +152,30 @@ def _bundles(settings: Settings) -> str:
     return f"{len(bundles)}, with all their environment variables set"
 
 
-def _kingfisher(settings: Settings) -> list[Outcome]:
+def _local_spiders(database: Database) -> str:
+    """Whether each publication that is due at times has its spider, with arguments that it takes."""
+    from sqlalchemy import select  # noqa: PLC0415 - not before it is needed
+
+    from registry_resources.collect.arguments import check_arguments  # noqa: PLC0415
+    from registry_resources.database import Collection  # noqa: PLC0415
+
+    with database.session(read_only=True) as session:
+        publications = session.scalars(
+            select(Collection).where(Collection.frozen.is_(False)).order_by(Collection.key)
+        ).all()
+    wrong: dict[str, list[str]] = {}
+    for publication in publications:
+        try:
+            check_arguments(publication.source_id, publication.spider_arguments)
+        except UnexpectedError as error:
+            wrong.setdefault(str(error), []).append(publication.key)
+    if wrong:
+        found = " ".join(f"{', '.join(keys)}: {reason}" for reason, keys in wrong.items())
+        raise ConfigurationError(f"These can't be collected. {found}")
+    return f"{len(publications)} publications have theirs"
+
+
+def _kingfisher(settings: Settings, database: Database | None) -> list[Outcome]:
     """Whether each of the Kingfisher services answers, if they are set up."""
     services = settings.kingfisher
     if services is None:
@@ -138,7 +185,7 @@ def _kingfisher(settings: Settings) -> list[Outcome]:
 
     return [
         *_file_store(settings),
-        _outcome("Scrapyd", lambda: check_scrapyd(services, _spiders(settings))),
+        _outcome("Scrapyd", lambda: check_scrapyd(services, _spiders(database))),
         _outcome("Kingfisher Process", lambda: check_api(services)),
         _outcome("Kingfisher Process' database", lambda: check_database(services)),
     ]
@@ -158,21 +205,16 @@ def _file_store(settings: Settings) -> list[Outcome]:
     ]
 
 
-def _spiders(settings: Settings) -> list[str]:
+def _spiders(database: Database | None) -> list[str]:
     """The spiders of the publications that are due at times. None, if there is no database to tell."""
+    if database is None:
+        return []
     from sqlalchemy import select  # noqa: PLC0415 - not before it is needed
 
-    from registry_resources.database import Collection, Database  # noqa: PLC0415
+    from registry_resources.database import Collection  # noqa: PLC0415
 
-    database = Database(settings.database_url)
-    try:
-        database.check()
-        with database.session(read_only=True) as session:
-            return list(session.scalars(select(Collection.source_id).where(Collection.frozen.is_(False)).distinct()))
-    except ConfigurationError:
-        return []
-    finally:
-        database.dispose()
+    with database.session(read_only=True) as session:
+        return list(session.scalars(select(Collection.source_id).where(Collection.frozen.is_(False)).distinct()))
 
 
 def _folder(path: Path) -> str:
@@ -189,26 +231,25 @@ def _folder(path: Path) -> str:
     return f"{path}{'' if existing == path else ' (made when needed)'}, {free:,.1f} GB free"
 
 
-def _notifications(settings: Settings) -> Outcome:
+def _notifications(settings: Settings, database: Database | None) -> Outcome:
     """Where notifications go, without sending any: `registry notify-test` does."""
+    return _outcome("notifications", lambda: _channels(settings, database), "warning")
+
+
+def _channels(settings: Settings, database: Database | None) -> str:
     from registry_assets.process_manager import outbox  # noqa: PLC0415 - not before it is needed
-    from registry_resources.database import Database  # noqa: PLC0415
     from registry_resources.notify import channels  # noqa: PLC0415
 
     ways = [f"by {channel.name} to {channel.where}" for channel in channels(settings).values()]
     detail = "; ".join(["to the log", *ways, *(["`registry notify-test` tries them"] if ways else ["nowhere else"])])
-    waiting: list[tuple[str, int, str]] = []
-    with contextlib.suppress(ConfigurationError):  # which is told where the database is checked
-        database = Database(settings.database_url)
-        try:
-            database.check()
-            with database.session(read_only=True) as session:
-                waiting = outbox.waiting(session)
-        finally:
-            database.dispose()
-    if waiting:
-        detail = "; ".join(f"{count:,} wait for {channel}: {error}" for channel, count, error in waiting)
-    return Outcome("notifications", "warning" if waiting else "ok", detail)
+    if database:
+        with database.session(read_only=True) as session:
+            waiting = outbox.waiting(session)
+        if waiting:
+            raise ConfigurationError(
+                "; ".join(f"{count:,} wait for {channel}: {error}" for channel, count, error in waiting)
+            )
+    return detail
 
 
 def _dagster() -> list[Outcome]:

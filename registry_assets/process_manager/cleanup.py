@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from exporter import publish
 from exporter.util import Export
 from registry_assets.process_manager import deletion, disk, exports, facts, holding
@@ -19,6 +21,7 @@ from registry_assets.process_manager.orphans import find_orphans
 from registry_assets.process_manager.rules import retention
 from registry_assets.process_manager.services import Services
 from registry_resources.database import Job, utcnow
+from registry_resources.database.failures import explain
 from registry_resources.redaction import redact
 
 READERS_NEED = datetime.timedelta(hours=24)
@@ -226,7 +229,7 @@ class _Pass:
         try:
             loaded = deletion.load(self.services, action.job)
         except Exception as e:  # noqa: BLE001 (one job's trouble doesn't keep the others from being cleaned up)
-            return replace(action, problem=redact(str(e)))
+            return replace(action, problem=_said(e))
         if busy := holding.who_works_on(loaded):
             return replace(action, action="keep", reason=f"{action.reason}; but not now, as {busy}")
         number = action.job
@@ -242,5 +245,9 @@ def _attempt(action: Action, paths: Sequence[Path], work: Callable[[], object] |
         with exports.translated():
             work()
     except Exception as e:  # noqa: BLE001 (JOB-21: one job's trouble doesn't keep the others from being cleaned up)
-        return replace(action, problem=redact(str(e)) or type(e).__name__)
+        return replace(action, problem=_said(e))
     return action
+
+
+def _said(error: Exception) -> str:
+    return explain(error) if isinstance(error, SQLAlchemyError) else redact(str(error)) or type(error).__name__

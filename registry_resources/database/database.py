@@ -98,6 +98,14 @@ class Database:
         """
         schema.check(self.engine)
 
+    def verify(self) -> None:
+        """Read all of it to see whether it is damaged, as far as that is ours to see to: SQLite's file.
+
+        Raises:
+            ConfigurationError: if it is, with the remedy.
+        """
+        schema.verify(self.engine)
+
     def dispose(self) -> None:
         """Close all connections. It can be used again after."""
         self.engine.dispose()

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
-from registry_resources.database import dialects
+from registry_resources.database import dialects, failures
 from registry_resources.exceptions import ConfigurationError
-from registry_resources.redaction import redact
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -63,12 +62,12 @@ def current(engine: Engine) -> str | None:
     """Give the database's revision, or None if it has no schema.
 
     Raises:
-        ConfigurationError: if it can't be reached.
+        ConfigurationError: if it can't be reached, or is damaged.
     """
     try:
         with engine.connect().execution_options(**dialects.READ_ONLY) as connection:
             return _current(connection)
-    except OperationalError as error:
+    except DatabaseError as error:
         raise _unreachable(engine, error) from error
 
 
@@ -86,6 +85,26 @@ def check(engine: Engine) -> None:
         raise ConfigurationError(
             f"The database {engine.url} is at version {revision}, and this registry needs {head()}. "
             "Back it up, then run `registry migrate`."
+        )
+
+
+def verify(engine: Engine) -> None:
+    """Read all of a SQLite file, to see whether it is damaged. PostgreSQL looks after that itself.
+
+    Raises:
+        ConfigurationError: if it is.
+    """
+    if not dialects.is_sqlite(engine.url):
+        return
+    try:
+        with engine.connect().execution_options(**dialects.READ_ONLY) as connection:
+            found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+    except DatabaseError as error:
+        raise _unreachable(engine, error) from error
+    if found != "ok":
+        raise ConfigurationError(
+            f"The database {engine.url} is damaged: {' '.join(found.split())}. Restore it from a backup "
+            "(docs/production.md)."
         )
 
 
@@ -117,7 +136,7 @@ def _check_known(revision: str | None) -> None:
 def _migrating(engine: Engine) -> Connection:
     try:
         return engine.connect().execution_options(**dialects.MIGRATION)
-    except OperationalError as error:
+    except DatabaseError as error:
         raise _unreachable(engine, error) from error
 
 
@@ -138,11 +157,10 @@ def _check_foreign_keys(connection: Connection) -> None:
             )
 
 
-def _unreachable(engine: Engine, error: OperationalError) -> ConfigurationError:
-    cause = redact(" ".join(str(error.orig).split()))
-    return ConfigurationError(
-        f"The database {engine.url} can't be reached: {cause}. Check DATABASE_URL and that the server runs."
-    )
+def _unreachable(engine: Engine, error: DatabaseError) -> ConfigurationError:
+    what = "can't be read" if dialects.is_sqlite(engine.url) else "can't be reached"
+    remedy = failures.remedy(error, "Check DATABASE_URL and that the server runs.")
+    return ConfigurationError(f"The database {engine.url} {what}: {failures.cause(error)}. {remedy}")
 
 
 def _config(connection: Connection | None = None) -> "Config":

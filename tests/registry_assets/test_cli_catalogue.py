@@ -238,6 +238,7 @@ def test_the_check_finds_nothing_wrong_with_what_works(run, synced: Database, mo
         "settings": "ok",
         "database": "ok",
         "settings bundles": "ok",
+        "spiders": "warning",
         "REGISTRY_HOME": "ok",
         "EXPORTER_DIR": "ok",
         "file store": "ok",
@@ -342,7 +343,8 @@ def test_a_file_that_is_no_database_is_one_line(home: Path):
     result = process("list")
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
-        "Error: The database failed: file is not a database. `registry check` may tell why."
+        f"Error: The database sqlite:///{home}/registry.sqlite3 can't be read: file is not a database. "
+        "The file is damaged. Restore it from a backup (docs/production.md)."
     ]
 
 
