@@ -182,12 +182,13 @@ def test_a_cancelled_crawl_leaves_no_collection(
     if by == "somebody at Scrapyd":
         thread = when(lambda: process.run("SELECT 1 FROM release"), cancel_there)
         assert "The crawl wasn't finished: shutdown" in registry.failure(registry.run("acme"))
+        assert process.run("SELECT count(*) FROM collection WHERE store_end_at IS NULL") == [(2,)]
     else:
         ready = "SELECT 1 FROM release" if by == "terminating the run" else "SELECT 1 FROM collection"
         thread = when(lambda: process.run(ready), terminate)
         assert not registry.run("acme").success
+        assert_nothing_is_left(registry, scrapyd, process)  # ASK-02: at once, not only after the cleanup
     thread.join()
-    assert process.run("SELECT count(*) FROM collection WHERE store_end_at IS NULL") == [(2,)]
     left("FAILED" if by == "somebody at Scrapyd" else "CANCELLED")
 
 

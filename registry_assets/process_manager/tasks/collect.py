@@ -135,8 +135,12 @@ class CollectTask(TaskManager):
         return Progress(self.key, self.task.type, counts or self._progress.reason, files)
 
     def cancel(self) -> None:
-        """End the crawl, and delete what it collected."""
-        self.wipe()
+        """End the crawl, and delete what it collected, and what it fed to Kingfisher Process (ASK-02)."""
+        try:
+            self.wipe()
+        finally:
+            if self.services.collect.makes_collections:
+                self.services.process.wipe(self.process_job)
 
     def wipe(self) -> None:
         """Delete what the crawl collected, ending it first if it runs (COL-15).

@@ -12,6 +12,7 @@ from registry_assets.process_manager.progress import Progress
 from registry_assets.process_manager.util import TaskManager
 from registry_resources.database import Job, Task
 from registry_resources.database.choices import TaskStatus
+from registry_resources.exceptions import DataRegistryError, RecoverableError
 from registry_resources.process.backend import Note, ProcessJob, ProcessMetadata, ProcessProgress, ProcessState
 
 MERGE_WARNINGS = frozenset({"DuplicateIdValueWarning", "RepeatedDateValueWarning"})
@@ -27,6 +28,7 @@ class ProcessTask(TaskManager):
     final_output: ClassVar[bool] = False
     _progress = ProcessProgress(ProcessState.WAITING)
     _restarts = 0
+    _keeps = False
 
     def run(self) -> None:
         """Begin merging: anew, unless an attempt that never ended is still at it, or the crawl itself has fed it."""
@@ -36,6 +38,16 @@ class ProcessTask(TaskManager):
 
     def get_status(self) -> tuple[TaskStatus, str | None]:
         """Where merging is; once it is complete, its metadata and notes are written to the job (PRO-04, PRO-06)."""
+        try:
+            return self._look()
+        except RecoverableError:
+            raise
+        except DataRegistryError:
+            # Such as an address that is wrong: what the crawl itself has fed is as good as before.
+            self._keeps = not self.services.process.begins_anew
+            raise
+
+    def _look(self) -> tuple[TaskStatus, str | None]:
         self._progress = progress = self.services.process.status(self.process_job)
         match progress.state:
             case ProcessState.RUNNING:
@@ -79,9 +91,10 @@ class ProcessTask(TaskManager):
         return Progress(self.key, self.task.type, message, p.done, p.total)
 
     def cancel(self) -> None:
-        """End merging, and delete what it made."""
+        """End merging, and delete what it made, unless an error ended it that tells nothing of the data (ASK-01)."""
         self.services.process.cancel(self.process_job)
-        self.wipe()
+        if not self._keeps:
+            self.wipe()
 
     def wipe(self) -> None:
         """Delete the compiled releases from where they were made, even if the task never started (PRO-10)."""

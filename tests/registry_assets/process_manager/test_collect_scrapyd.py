@@ -226,12 +226,32 @@ def test_a_crawl_that_ended_before_anybody_looked_tells_what_it_made(
     with pytest.raises(KeyboardInterrupt):
         run(services, job_id, terminate)
     assert scrapyd.state == "finished"
+    assert services.process.deleted == [7 if seen else None]  # type: ignore[attr-defined]
     scrapyd.log = RUNNING_LOG  # which has been written by now, if it wasn't then
     cleaner = dataclasses.replace(services, collect=make(services.settings))
     deletion.wipe_job(cleaner, job_id)
-    assert services.process.deleted == [7]  # type: ignore[attr-defined]
+    assert services.process.deleted[1:] == [7]  # type: ignore[attr-defined]
     assert not folder.exists()
     assert context(services, job_id)["process_id"] == 7
+
+
+def test_terminating_a_run_deletes_the_collection_even_if_the_crawl_takes_long_to_end(
+    services: Services, scrapyd: ScriptedScrapyd, job_id: int
+) -> None:
+    """ASK-02. Observed of Kingfisher Process: what a crawl still sends to a collection that is gone is passed over."""
+    services = dataclasses.replace(services, process=Remembering())
+    scrapyd.ends_after = 99
+
+    def begin() -> None:
+        scrapyd.state, scrapyd.log = "running", RUNNING_LOG
+
+    def terminate() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(services, job_id, begin, terminate)
+    assert scrapyd.state == "running"
+    assert services.process.deleted == [7]  # type: ignore[attr-defined]
 
 
 def test_a_folder_that_two_crawls_share_stays_until_the_other_job_has_ended(

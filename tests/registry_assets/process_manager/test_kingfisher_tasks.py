@@ -19,6 +19,7 @@ from registry_resources.database import Job, Task
 from registry_resources.exceptions import RecoverableError
 from registry_resources.process.backend import ProcessJob
 from registry_resources.process.kingfisher_tree import Patience
+from tests.services.kingfisher_process import Fault
 from tests.support.backends import COMPLETED, Listener, ScriptedProcess
 from tests.support.kingfisher import VERSION, Kingfisher, kingfisher_on, prepare, release
 from tests.support.registry import read_jsonl
@@ -120,6 +121,37 @@ def test_the_deadline_tells_what_it_looks_like(services: Services, collected_job
     remember(services, collected_job, process_id=root)
     with pytest.raises(TaskFailedError, match=r"REGISTRY_PROCESS_DEADLINE.*a file is not valid JSON"):
         drive_task(services, collected_job, "process")
+    assert not kingfisher.process.exists(root)
+
+
+def test_an_error_that_tells_nothing_of_the_data_leaves_it_to_be_looked_at_again(
+    services: Services, collected_job: int, kingfisher: Kingfisher
+) -> None:
+    """ASK-01: days of crawling are not thrown away because an address is wrong. The cleanup deletes it later."""
+    root = kingfisher.completed()
+    services = dataclasses.replace(services, process=kingfisher.backend)
+    remember(services, collected_job, process_id=root)
+    kingfisher.process.fail("/metadata/", Fault(403, '{"detail": "x"}'))
+    with pytest.raises(TaskFailedError, match="wants a login"):
+        drive_task(services, collected_job, "process")
+    assert kingfisher.process.exists(root)
+
+
+def test_terminating_the_run_deletes_what_the_crawl_has_fed(
+    services: Services, collected_job: int, kingfisher: Kingfisher
+) -> None:
+    """ASK-02."""
+    root = kingfisher.crawl({"a.json": [release(1)]})
+    services = dataclasses.replace(services, process=kingfisher.backend)
+    remember(services, collected_job, process_id=root)
+    with services.database.session() as session:
+        task = session.get_one(Job, collected_job).task(Task.Type.PROCESS)
+
+    def terminate(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(task.id, services, Listener(), dataclasses.replace(PACE, sleep=terminate))
     assert not kingfisher.process.exists(root)
 
 
