@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exporter import files
@@ -68,8 +69,11 @@ def _export(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     from exporter import jsonl  # noqa: PLC0415 - each command loads what it needs: workers start often
 
     source = jsonl.read_source(options.source)
+    target = Export.at(options.directory)
+    if options.source != "-" and target.directory.resolve() in Path(options.source).resolve().parents:
+        raise ExporterError(f"{options.source}: it lies in the export directory, which is emptied first: move it away")
     summary = jsonl.export(
-        Export.at(options.directory),
+        target,
         source,
         workers=options.workers,
         progress=_Progress("export"),

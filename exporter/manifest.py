@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from exporter import files as disk
-from exporter.errors import BrokenExportError, PublishedExportError
-from exporter.util import MANIFEST, STAGES, Export, stage_of
+from exporter.errors import BrokenExportError, ExporterError, PublishedExportError
+from exporter.util import MANIFEST, STAGES, Export, is_of_an_export, stage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -203,11 +203,14 @@ def begin_stage(target: Export | Path, stage: str) -> None:
         stage: `export` (coverage and flatten build on it), `coverage` or `flatten`.
 
     Raises:
+        ExporterError: if an export would empty a folder that holds other files.
         PublishedExportError: if the directory is published.
     """
     target = _export(target)
     refuse_published(target)
     disk.make_directory(target.directory)
+    if stage == "export":
+        _refuse_others_files(target.directory)
     dropped = STAGES if stage == "export" else (stage,)
     with target.manifest_lock():
         try:
@@ -222,6 +225,16 @@ def begin_stage(target: Export | Path, stage: str) -> None:
     _delete_files(target.directory, dropped)
 
 
+def _refuse_others_files(directory: Path) -> None:
+    """Raise if a folder is not ours alone: `export releases.jsonl .` would empty it, with the source in it."""
+    names = sorted(path.name for path in directory.iterdir() if not disk.is_temporary(path))
+    if others := [name for name in names if not is_of_an_export(name)]:
+        raise ExporterError(
+            f"{directory}: it holds {others[0]}, which is no file of an export, so nothing was deleted: "
+            "give a folder that is empty or not there yet"
+        )
+
+
 def _delete_files(directory: Path, stages: Iterable[str]) -> None:
     """Delete the files of stages by their names, whether recorded or not, and temporary files of the same stages."""
     stages = set(stages)
@@ -231,6 +244,8 @@ def _delete_files(directory: Path, stages: Iterable[str]) -> None:
             name = name.removeprefix(disk.TEMPORARY_PREFIX).rpartition("-")[0].rpartition("-")[0]
             if name == MANIFEST:
                 continue
+        elif not is_of_an_export(name):
+            continue
         if (stage_of(name) or "export") in stages and path.name != MANIFEST:
             disk.delete(path)
     disk.sync_directory(directory)

@@ -5,7 +5,9 @@ Belongs here: reading, checking and counting lines. Does not belong here: writin
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from collections import Counter
 from pathlib import Path
@@ -55,16 +57,12 @@ class Source:
         try:
             descriptor = sys.stdin.fileno() if standard else os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise SourceError(
-                f"{self._path}: {error.strerror}: give a readable file, or - for standard input"
-            ) from None
+            raise _unreadable(self._path, error.strerror) from None
         try:
             while piece := os.read(descriptor, 1 << 20):
                 yield piece
         except OSError as error:
-            raise SourceError(
-                f"{self._path}: {error.strerror}: give a readable file, or - for standard input"
-            ) from None
+            raise _unreadable(self._path, error.strerror) from None
         finally:
             if not standard:
                 os.close(descriptor)
@@ -150,5 +148,23 @@ _REASONS: dict[type[ValueError], str] = {
 
 
 def read_source(path: str | os.PathLike[str]) -> Source:
-    """Return the compiled releases of a file, or of standard input for `-`."""
+    """Return the compiled releases of a file, or of standard input for `-`.
+
+    Raises:
+        SourceError: if there is no such file, which is told here since exporting begins with deleting. (It is not
+            opened yet: a pipe can be opened once.)
+    """
+    if path != "-":
+        try:
+            mode = Path(path).stat().st_mode
+        except OSError as error:
+            raise _unreadable(path, error.strerror) from None
+        if stat.S_ISDIR(mode):
+            raise _unreadable(path, os.strerror(errno.EISDIR))
+        if not os.access(path, os.R_OK):
+            raise _unreadable(path, os.strerror(errno.EACCES))
     return Source(path)
+
+
+def _unreadable(path: str | os.PathLike[str], cause: str | None) -> SourceError:
+    return SourceError(f"{path}: {cause}: give a readable file, or - for standard input")

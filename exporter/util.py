@@ -18,6 +18,7 @@ from exporter.errors import ExporterError
 STAGES: tuple[Literal["export", "coverage", "flatten"], ...] = ("export", "coverage", "flatten")
 MANIFEST = "manifest.json"
 COVERAGE = "coverage.json"
+PARQUET = "parquet"
 PUBLISHED = ".published"
 YEAR_FILE = re.compile(r"(full|undated|[1-9][0-9]{3})\.(jsonl\.gz|csv\.tar\.gz|xlsx)")
 SUFFIXES = {"jsonl.gz": "jsonl", "csv.tar.gz": "csv", "xlsx": "xlsx"}
@@ -39,6 +40,11 @@ def stage_of(basename: str | None) -> str | None:
     if basename.endswith(".jsonl.gz"):
         return "export"
     return "coverage" if basename == COVERAGE else "flatten"
+
+
+def is_of_an_export(name: str) -> bool:
+    """Whether an export directory has a file or folder of this name."""
+    return name in {MANIFEST, COVERAGE, PARQUET, PUBLISHED} or YEAR_FILE.fullmatch(name) is not None
 
 
 class Export:
