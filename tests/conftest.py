@@ -3,12 +3,47 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from registry_resources.database import Database, schema
 from tests.support import postgresql as servers
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD)
+
+
+def _surroundings() -> dict[str, object]:
+    """What the tests of one process share, and what child processes inherit."""
+    environ = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    handlers = {number.name: _handler(number) for number in SIGNALS}
+    return {**environ, **handlers, "blocked signals": blocked, "folder": Path.cwd(), "umask": _umask()}
+
+
+def _handler(number: signal.Signals) -> object:
+    found = signal.getsignal(number)
+    # What Dagster makes of a signal, for good, as soon as it is used.
+    return signal.SIG_DFL if found is signal.default_int_handler else found
+
+
+def _umask() -> int:
+    found = os.umask(0o22)
+    os.umask(found)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def surroundings() -> Iterator[None]:
+    """Each test leaves environment, signals and folder as it found them: the order of tests is random."""
+    before = _surroundings()
+    yield
+    after = _surroundings()
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert not changed, f"left changed: {', '.join(sorted(changed))}"
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +60,47 @@ def postgresql() -> Iterator[str]:
     """A real PostgreSQL server, as the URL of its maintenance database, with a migrated database `registry`."""
     with servers.server() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.sqlite3"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    with database.engine.connect() as connection:
+        connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.dispose()
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a migrated database without publications, on either kind of database."""
+    if request.param == "sqlite":
+        path = tmp_path / "registry.sqlite3"
+        shutil.copy(request.getfixturevalue("sqlite"), path)
+        return f"sqlite:///{path}"
+    # One for all, emptied: a new one takes longer than most tests.
+    found = servers.database_url(request.getfixturevalue("postgresql"), "registry")
+    servers.execute(
+        found,
+        "TRUNCATE collection, job, task, task_note, license, settings_bundle, setting, notice "
+        "RESTART IDENTITY CASCADE",
+        f"UPDATE registry_version SET version_num = '{schema.head()}'",  # noqa: S608
+    )
+    return found
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], Database]]:
+    """Opens databases, and closes them after the test."""
+    opened: list[Database] = []
+
+    def open_(url: str) -> Database:
+        opened.append(Database(url))
+        return opened[-1]
+
+    yield open_
+    for database in opened:
+        database.dispose()

@@ -11,22 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from registry_resources.database import Database, schema
-from tests.support.postgresql import create_database, database_url, execute
+from registry_resources.database import Database
+from tests.support.postgresql import create_database, database_url
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated file to copy."""
-    path = tmp_path_factory.mktemp("sqlite") / "template.sqlite3"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    with database.engine.connect() as connection:
-        connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.dispose()
-    return path
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -38,38 +26,6 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     name = f"test_{next(_numbers)}"
     create_database(server, name)
     return database_url(server, name)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a migrated database."""
-    if request.param == "sqlite":
-        path = tmp_path / "registry.sqlite3"
-        shutil.copy(request.getfixturevalue("sqlite"), path)
-        return f"sqlite:///{path}"
-    # One for all, emptied: a new one takes longer than most tests.
-    found = database_url(request.getfixturevalue("postgresql"), "registry")
-    execute(
-        found,
-        "TRUNCATE collection, job, task, task_note, license, settings_bundle, setting, notice "
-        "RESTART IDENTITY CASCADE",
-        f"UPDATE registry_version SET version_num = '{schema.head()}'",  # noqa: S608
-    )
-    return found
-
-
-@pytest.fixture
-def connect() -> Iterator[Callable[[str], Database]]:
-    """Opens databases, and closes them after the test."""
-    opened: list[Database] = []
-
-    def open_(url: str) -> Database:
-        opened.append(Database(url))
-        return opened[-1]
-
-    yield open_
-    for database in opened:
-        database.dispose()
 
 
 @pytest.fixture

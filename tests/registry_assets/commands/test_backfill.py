@@ -30,7 +30,6 @@ def run(registry: TestRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
                     task.initiate()
                     task.complete(Task.Result.OK)
                 job.complete(Job.Result.FAILED if done < 5 else Job.Result.SUCCEEDED)
-    monkeypatch.setenv("DAGSTER_HOME", registry.instance.root_directory)
 
     def run_(*arguments: str, answer: str | None = None, code: int = 0) -> Result:
         result = CliRunner().invoke(cli, ["backfill", *arguments], input=answer)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import itertools
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import event, insert, select
@@ -22,42 +19,16 @@ from registry_resources.database import Collection, Database, Job, Notice, Task,
 from registry_resources.database.choices import JobResult, JobStatus
 from registry_resources.notify import Webhook
 from tests.services.hook import Hook
-from tests.support.postgresql import database_url, execute
 
 NOW = datetime.datetime(2026, 11, 24, 9, tzinfo=datetime.UTC)
 MINUTE = datetime.timedelta(minutes=1)
 DAGIT = "http://127.0.0.1:3000"
 
-_numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("notifications") / "template.sqlite3"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    with database.engine.connect() as connection:
-        connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.dispose()
-    return path
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, template: Path) -> str:
-    """The URL of a migrated database without publications."""
-    if request.param == "sqlite":
-        shutil.copy(template, tmp_path / "registry.sqlite3")
-        return f"sqlite:///{tmp_path / 'registry.sqlite3'}"
-    server, name = request.getfixturevalue("postgresql"), f"notifications_{next(_numbers)}"
-    execute(server, f"CREATE DATABASE {name} TEMPLATE empty")
-    return database_url(server, name)
-
 
 @pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    database = Database(url)
-    yield database
-    database.dispose()
+def database(url: str, connect: Callable[[str], Database]) -> Database:
+    """A migrated database without publications."""
+    return connect(url)
 
 
 @pytest.fixture
@@ -209,15 +180,16 @@ def test_what_cannot_be_sent_is_sent_later_and_once(database: Database, hook: Ho
     fail(database, "moldova")
     record(database, "webhook")
     hook.fault = fault
-    (sending,) = deliver(database, hook, NOW, timeout=0.3)
+    patience = 0.5 if fault == "hang" else 30
+    (sending,) = deliver(database, hook, NOW, timeout=patience)
     assert not sending.sent
     assert sending.detail.endswith("(next try at 09:01:00 UTC)")
-    assert deliver(database, hook, NOW + MINUTE - datetime.timedelta(seconds=1), timeout=0.3) == []
-    (sending,) = deliver(database, hook, NOW + MINUTE, timeout=0.3)
+    assert deliver(database, hook, NOW + MINUTE - datetime.timedelta(seconds=1), timeout=patience) == []
+    (sending,) = deliver(database, hook, NOW + MINUTE, timeout=patience)
     assert sending.detail.endswith("(next try at 09:03:00 UTC)")
     end(database, "moldova", JobResult.SUCCEEDED)
     record(database, "webhook", now=NOW + 3 * MINUTE)
-    deliver(database, hook, NOW + 3 * MINUTE, timeout=0.3)
+    deliver(database, hook, NOW + 3 * MINUTE, timeout=patience)
     with database.session(read_only=True) as session:
         ((way, count, error),) = outbox.waiting(session)
     assert (way, count) == ("webhook", 2)
@@ -238,7 +210,7 @@ def test_a_message_that_arrived_without_an_answer_comes_again_with_its_number(da
     fail(database, "moldova")
     record(database, "webhook")
     hook.fault = "hang-after"
-    deliver(database, hook, NOW, timeout=0.3)
+    deliver(database, hook, NOW, timeout=1)
     hook.fault = ""
     deliver(database, hook, NOW + MINUTE)
     assert len(hook.posts) == 2
@@ -302,7 +274,7 @@ def test_a_process_that_is_killed_while_it_sends_loses_nothing(url: str, databas
         "outbox.deliver(Database(sys.argv[1]), {'webhook': Webhook(sys.argv[2])}, lambda: now)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, url, hook.url, NOW.isoformat()])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not hook.posts and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
@@ -373,12 +345,12 @@ def test_a_tick_over_five_thousand_publications_takes_seconds(database: Database
         session.execute(insert(Job), jobs)
     start = time.monotonic()
     assert len(record(database, "webhook")) == 500
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     statements: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda _, __, statement, *___: statements.append(statement))
     start = time.monotonic()
     assert record(database, "webhook") == []
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15
     assert len([statement for statement in statements if statement.startswith("SELECT")]) == 2
     assert not [statement for statement in statements if statement.startswith(("INSERT", "UPDATE", "DELETE"))]
     assert len(notices(database)) == 1

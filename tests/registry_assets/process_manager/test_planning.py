@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import itertools
-import shutil
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import event, insert, select
@@ -16,38 +13,15 @@ from registry_assets.process_manager import planning
 from registry_assets.process_manager.rules.out_of_date import State
 from registry_resources.database import JOB_TASKS_PLAN, Collection, Database, Job, Task
 from registry_resources.database.choices import JobResult, JobStatus
-from tests.support.postgresql import database_url, execute
 
 TODAY = datetime.date(2026, 11, 24)
 NOW = datetime.datetime(2026, 11, 24, 9, tzinfo=datetime.UTC)
 
-_numbers = itertools.count()
 
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("planning") / "template.sqlite3"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    with database.engine.connect() as connection:
-        connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.dispose()
-    return path
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path, template: Path) -> Iterator[Database]:
+@pytest.fixture
+def database(url: str, connect: Callable[[str], Database]) -> Database:
     """A migrated database without publications."""
-    if request.param == "sqlite":
-        shutil.copy(template, tmp_path / "registry.sqlite3")
-        url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
-    else:
-        server, name = request.getfixturevalue("postgresql"), f"planning_{next(_numbers)}"
-        execute(server, f"CREATE DATABASE {name} TEMPLATE empty")
-        url = database_url(server, name)
-    database = Database(url)
-    yield database
-    database.dispose()
+    return connect(url)
 
 
 def add(database: Database, key: str, *jobs: Job, frequency="MONTHLY", **fields) -> None:
