@@ -86,7 +86,7 @@ def results(asset: str, found: Iterable[Finding], job: Job) -> Iterator[dg.Asset
                 passed=finding.outcome == Outcome.ACCEPT,
                 severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
                 description=text,
-                metadata={"job": job.id, **{name: _shown(value) for name, value in finding.numbers.items()}},
+                metadata={"job": str(job.id), **{name: _shown(value) for name, value in finding.numbers.items()}},
             )
 
 

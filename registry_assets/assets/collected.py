@@ -52,7 +52,7 @@ def _describe(done: Done) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         metadata={
             "publication": done.job.collection.title,
-            "job": done.job.id,
+            "job": str(done.job.id),
             "files": int(context.get("files") or 0),
             "size": md.size(int(context.get("bytes") or 0)),
             "bytes": int(context.get("bytes") or 0),
@@ -61,7 +61,7 @@ def _describe(done: Done) -> dg.MaterializeResult[Any]:
             "data version": str(context.get("data_version") or ""),
             "crawl log": _link(str(context.get("scrapy_log") or "")),
             **_services(context),
-            "folder": dg.MetadataValue.path(str(store / str(context.get("directory") or ""))),
+            "temporary folder": dg.MetadataValue.path(str(store / str(context.get("directory") or ""))),
             "notes": notes_table(done, Task.Type.COLLECT),
         },
         data_version=dg.DataVersion(f"{done.job.id}-{context.get('data_version')}"),

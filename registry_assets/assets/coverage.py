@@ -56,7 +56,7 @@ def _describe(done: Done) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         metadata={
             "publication": job.collection.title,
-            "job": job.id,
+            "job": str(job.id),
             "ocids": (job.coverage or {}).get("/ocid", 0),
             "fields": len(fields),
             **{name: counts[name] for name in ("tenders", "awards", "contracts", "parties")},

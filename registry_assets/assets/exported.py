@@ -39,7 +39,7 @@ def _describe(done: Done) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         metadata={
             "publication": done.job.collection.title,
-            "job": done.job.id,
+            "job": str(done.job.id),
             "dagster/row_count": full.rows,
             "releases": full.rows,
             "undated releases": sum(entry.rows for entry in files if entry.year == "undated"),

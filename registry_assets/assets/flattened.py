@@ -52,7 +52,7 @@ def _describe(done: Done) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         metadata={
             "publication": done.job.collection.title,
-            "job": done.job.id,
+            "job": str(done.job.id),
             "dagster/row_count": full.tables.get(MAIN, 0),
             "rows": full.rows,
             "size": md.size(size),

@@ -39,7 +39,7 @@ def _describe(done: Done) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         metadata={
             "publication": job.collection.title,
-            "job": job.id,
+            "job": str(job.id),
             "dagster/row_count": counts.get("compiled_releases", 0),
             "compiled releases": counts.get("compiled_releases", 0),
             "releases": counts.get("releases", 0),
@@ -49,8 +49,8 @@ def _describe(done: Done) -> dg.MaterializeResult[Any]:
             "license": _link(job.license),
             "publication policy": _link(job.publication_policy),
             **_collection(done),
-            "counts": md.counts(counts, label="what"),
             "notes": notes_table(done, Task.Type.PROCESS),
+            "counts": md.counts(counts, label="what"),
         },
         data_version=version(job, Task.Type.PROCESS),
     )

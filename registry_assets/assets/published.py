@@ -46,7 +46,7 @@ def _describe(done: Done) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         metadata={
             "publication": done.job.collection.title,
-            "job": done.job.id,
+            "job": str(done.job.id),
             "dagster/row_count": full.rows,
             "release dates": md.date_range(done.job.date_from, done.job.date_to),
             "last retrieved": str(done.job.collection.last_retrieved or ""),

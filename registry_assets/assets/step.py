@@ -147,6 +147,9 @@ def perform(
                 result = describe(done)
     except (TaskFailedError, DataRegistryError) as e:
         message = redact(str(e))
+        if isinstance(e, job_store.NothingLeftError):
+            # Dagster ends such a run as cancelled, which alarms nobody, with the step's failure as the reason.
+            context.instance.report_run_canceling(context.run, message)
         yield from judged
         raise dg.Failure(
             description=message if key in message else f"{key}: {message}",
@@ -228,7 +231,7 @@ def _links(registry: Registry, context: dg.AssetExecutionContext) -> Mapping[str
             log = job.context.get("scrapy_log") if job else None
             if job is None:
                 return {}
-            return {"job": job.id, **({"crawl log": dg.MetadataValue.path(str(log))} if log else {})}
+            return {"job": str(job.id), **({"crawl log": dg.MetadataValue.path(str(log))} if log else {})}
     except DataRegistryError:
         return {}
 

@@ -23,7 +23,6 @@ from registry_resources.database import Database, utcnow
 JOB_TAG = "registry/job"
 """The tag of a run that says for which planned job it was asked."""
 
-PUBLICATION_TAG = "registry/publication"
 
 REQUESTS_PER_TICK = 10
 """How many runs one tick asks for. Dagster makes them one after the other, in 0.2 (PostgreSQL) to 2.4 s (SQLite, on a
@@ -83,7 +82,7 @@ def _tick(context: dg.SensorEvaluationContext, database: Database) -> dg.SensorR
 
 def _request(job_id: int, key: str) -> dg.RunRequest:
     # The run key makes asking again harmless: Dagster makes no second run of the same key.
-    return dg.RunRequest(run_key=f"job-{job_id}", partition_key=key, tags={JOB_TAG: str(job_id), PUBLICATION_TAG: key})
+    return dg.RunRequest(run_key=f"job-{job_id}", partition_key=key, tags={JOB_TAG: str(job_id)})
 
 
 def _without_run(instance: DagsterInstance, database: Database, waiting: dict[int, str]) -> list[tuple[int, str]]:

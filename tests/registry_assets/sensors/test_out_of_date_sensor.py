@@ -95,7 +95,7 @@ def test_the_planned_job_is_there_before_its_run_is_asked_for(registry, tick, ad
     assert (job.status, job.run_id, len(job.tasks)) == (Job.Status.PLANNED, None, 5)
     (request,) = result.run_requests
     assert (request.run_key, request.partition_key) == (f"job-{job.id}", "ruritania")
-    assert request.tags == {"registry/job": str(job.id), "registry/publication": "ruritania"}
+    assert request.tags == {"registry/job": str(job.id)}
     assert result.skip_reason is None
     assert registry.instance.get_dynamic_partitions(NAME) == ["ruritania"]
 
