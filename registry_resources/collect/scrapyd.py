@@ -7,6 +7,7 @@ here import the package of the same name, which is meant by `scrapyd` alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Collection, Mapping
@@ -273,5 +274,6 @@ def _measure(files_store: Path, directory: object) -> tuple[int, int]:
         for folder, _, names in os.walk(files_store / directory):
             for name in names:
                 files += 1
-                size += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - one path each would be slow
+                with contextlib.suppress(OSError):  # such as one that may not be looked at: no reason to fail a crawl
+                    size += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - one path each would be slow
     return files, size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -324,3 +325,24 @@ class TestBeingLost:
         """As the contract of backends has it."""
         assert remote.status("never").state == CrawlState.LOST
         assert remote.context("never") == {}
+
+
+def test_a_file_that_may_not_be_looked_at_fails_no_crawl(
+    scrapyd: ScriptedScrapyd, remote: ScrapydBackend, kingfisher: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file store is of another user, who may have its own idea of permissions."""
+    folder = kingfisher.files_store / "acme" / "20260102_030406" / "0A1"
+    folder.mkdir(parents=True)
+    for name in ("1.json", "2.json"):
+        (folder / name).write_text("{}")
+    look = os.lstat
+
+    def lstat(path: Any) -> os.stat_result:
+        if str(path).endswith("2.json"):
+            raise PermissionError(13, "Permission denied", path)
+        return look(path)
+
+    remote.schedule(request())
+    scrapyd.state, scrapyd.log = "finished", HEALTHY
+    monkeypatch.setattr(os, "lstat", lstat)
+    assert remote.status(CRAWL) == CrawlProgress(CrawlState.FINISHED, 2, 2)
