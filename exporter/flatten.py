@@ -209,6 +209,8 @@ def _sizes(pieces: Sequence[_Piece]) -> dict[str, int]:
 def _make_tables(work: _Work, pieces: Sequence[_Piece]) -> tuple[list[Table], list[_Cell]]:
     found, renamed = tables.union([piece.tables for piece in pieces])
     work.counts.update(renamed)
+    if "parquet" in work.formats and (in_parquet := sum(table.renamed_in_parquet for table in found)):
+        work.counts["columns_renamed_in_parquet"] = in_parquet
     cells: list[_Cell] = []
     for number, table in enumerate(found):
         by_year: dict[str, _Cell] = {}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
 MAIN = "main"
+PARTITION = "year"  # what readers of a Parquet dataset call the column that they make of its folders' names
 # What flatterer calls that table here, so that a list called `main` is a table of its own: no key is called that, for
 # it would be two characters that no text holds, and `main`.
 RAW_MAIN = f"{STAND_INS['/']}{STAND_INS[SEPARATOR]}main"
@@ -94,15 +95,25 @@ class Table:
 
     @property
     def schema(self) -> pa.Schema:
-        """The Arrow schema, with the columns' descriptions as metadata of the fields."""
-        return pa.schema(
-            pa.field(
-                column.name,
-                column.arrow_type,
-                metadata={"description": column.description} if column.description else None,
-            )
-            for column in self.columns
-        )
+        """The Arrow schema, with the columns' descriptions as metadata of the fields.
+
+        A column called as the partition, in any case, has another name here, and so in Parquet: of two columns `year`
+        some readers drop the file's, others stop.
+        """
+        fields, taken = [], {column.name.lower() for column in self.columns}
+        for column in self.columns:
+            name = column.name
+            if name.lower() == PARTITION:
+                name = _free(PARTITION, taken)
+                taken.add(name)
+            metadata = {"description": column.description} if column.description else None
+            fields.append(pa.field(name, column.arrow_type, metadata=metadata))
+        return pa.schema(fields)
+
+    @property
+    def renamed_in_parquet(self) -> int:
+        """How many columns have another name in Parquet."""
+        return sum(column.name.lower() == PARTITION for column in self.columns)
 
 
 def joined(raw: str) -> str:
@@ -138,6 +149,7 @@ def groups(names: Iterable[str]) -> list[list[str]]:
 
 
 def _free(name: str, taken: Collection[str]) -> str:
+    """Return the name with the first number that makes it another than those taken."""
     number = 2
     while f"{name}_{number}" in taken:
         number += 1

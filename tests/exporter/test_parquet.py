@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from pyarrow import dataset
 from pyarrow import parquet as pq
 
 from exporter import parquet
@@ -80,7 +81,9 @@ def test_polars_and_pandas_read_a_dataset(folder: Path) -> None:
     table = pl.read_parquet(folder / "**/*.parquet", hive_partitioning=True)
     assert table["x"].sum() == 10.0
     assert table["year"].null_count() == 6
-    frame = pd.read_parquet(folder / "year=2020" / "part-0.parquet")
+    hive = dataset.partitioning(pa.schema([("year", pa.int32())]), flavor="hive")
+    frame = pd.read_parquet(folder, partitioning=hive)
+    assert (frame["year"].isna().sum(), frame["year"].max()) == (6, 2020)
     assert frame["ocid"].tolist()[:2] == ["a", "b"]
     assert str(frame["t"][0]) == "2019-12-31 23:00:00+00:00"
 

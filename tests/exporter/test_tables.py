@@ -109,3 +109,12 @@ def test_descriptions_are_metadata_of_the_fields() -> None:
     assert found[0].schema.field("ocid").metadata[b"description"].startswith(b"Open contracting ID")
     assert found[0].schema.field("x").metadata is None
     assert found[0].schema.field("x").type == pa.string()
+
+
+def test_a_column_called_as_the_partition_has_another_name_in_parquet() -> None:
+    """Of two columns `year`, DuckDB and polars drop the one in the file, and pandas and pyarrow stop."""
+    found, renamed = tables.union([{RAW_MAIN: raw("ocid", "Year", "year_2", "year", "a\x1fyear")}])
+    assert [column.name for column in found[0].columns] == ["ocid", "Year", "year_2", "year", "a_year"]
+    assert found[0].schema.names == ["ocid", "year_3", "year_2", "year_4", "a_year"]
+    assert found[0].renamed_in_parquet == 2
+    assert not renamed
