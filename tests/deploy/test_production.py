@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from sqlalchemy import select
 
 from registry_resources.database import Collection, Database, Job
 from tests.services.publisher import Answer, Publisher
+from tests.support.ports import free_port
 from tests.support.postgresql import create_database, database_url
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ class Production:
         name = f"production_{uuid.uuid4().hex[:8]}"
         for part in ("registry", "dagster"):
             create_database(server, f"{name}_{part}")
-        self.code_port, self.web_port = _free_port(), _free_port()
+        self.code_port, self.web_port = free_port(), free_port()
         self.log = home / "services.log"
         self.environ = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("REGISTRY_", "KINGFISHER_"))},
@@ -100,7 +100,7 @@ class Production:
     def graphql(self, query: str) -> Any:
         """Ask Dagit."""
         url = f"http://127.0.0.1:{self.web_port}/graphql"
-        return requests.post(url, json={"query": query}, timeout=30).json()["data"]
+        return requests.post(url, json={"query": query}, timeout=120).json()["data"]
 
     def processes(self) -> list[psutil.Process]:
         """Everything that runs for this home."""
@@ -123,12 +123,6 @@ class Production:
             process.kill()
         for started in self.started:
             started.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], bool], what: str, production: Production, seconds: float = 180) -> None:

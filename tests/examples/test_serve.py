@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from examples import serve
+from tests.support.ports import free_port
 
 SERVE = Path(serve.__file__)
 
@@ -44,13 +45,7 @@ def publisher(sources: Path):
 def get(url: str) -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False
-        return session.get(url, timeout=10)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((serve.HOST, 0))
-        return probe.getsockname()[1]
+        return session.get(url, timeout=60)
 
 
 def test_pages_name_the_next_until_the_last(publisher):
@@ -78,7 +73,7 @@ def test_a_page_that_is_not_there_is_not_found(publisher, page: str):
 )
 def test_nothing_outside_the_sources_is_served(publisher, path: str):
     host, port = publisher.server_address[:2]
-    with socket.create_connection((host, port), timeout=10) as connection:
+    with socket.create_connection((host, port), timeout=60) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 404 ")
@@ -109,7 +104,7 @@ def test_it_serves_for_as_long_as_the_command_runs(sources: Path):
     asks = "import sys, urllib.request as u; u.build_opener(u.ProxyHandler({})).open(sys.argv[1]); sys.exit(7)"
     url = f"http://{serve.HOST}:{port}/zenda/releases"
     line = [sys.executable, SERVE, sources, "--port", str(port), "--", sys.executable, "-c", asks, url]
-    assert subprocess.run(line, timeout=30, check=False).returncode == 7
+    assert subprocess.run(line, timeout=120, check=False).returncode == 7
     for _ in range(100):
         if not serve.is_served(sources, port):
             break
@@ -125,7 +120,7 @@ def test_a_command_that_is_killed_takes_the_server_along(sources: Path):
         while not serve.is_served(sources, port):
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while serve.is_served(sources, port):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -134,7 +129,7 @@ def test_a_command_that_is_killed_takes_the_server_along(sources: Path):
 def test_a_command_runs_also_if_another_serves_already(publisher, sources: Path):
     """`make dev` while the demo runs: the same sources are served at that port, so nothing is said."""
     line = [sys.executable, SERVE, sources, "--port", str(publisher.server_address[1]), "--", "echo", "ran"]
-    ended = subprocess.run(line, capture_output=True, text=True, timeout=30, check=True)
+    ended = subprocess.run(line, capture_output=True, text=True, timeout=120, check=True)
     assert (ended.stdout, ended.stderr) == ("ran\n", "")
 
 
@@ -143,7 +138,7 @@ def test_a_port_that_something_else_has_is_said(sources: Path, tmp_path: Path):
         other.bind((serve.HOST, 0))
         other.listen()
         line = [sys.executable, SERVE, sources, "--port", str(other.getsockname()[1])]
-        ended = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+        ended = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     assert "Choose another with --port" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -164,7 +164,7 @@ def test_ended_by_a_signal_an_export_leaves_nothing(
         process.stdin.flush()
         wait_for(lambda: list((tmp_path / "root").glob("out/.tmp-*")))
         process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()
@@ -187,7 +187,7 @@ def test_ended_by_a_signal_coverage_leaves_no_worker(tmp_path: Path, releases: C
         wait_for(lambda: len(list(directory.glob(".tmp-*/*"))) > 1)
         workers = psutil.Process(process.pid).children()
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()
@@ -241,7 +241,7 @@ def test_a_full_disk_is_one_line(source: Path, tmp_path: Path) -> None:
 
 def wait_for(condition: Callable[[], object]) -> None:
     """Wait for something that another process does."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -6,7 +6,6 @@ Everything happens once, in the fixture `week`; each test looks at one side of i
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -28,6 +27,7 @@ from registry_resources.database import Job, utcnow
 from registry_resources.settings import Settings
 from tests.services.publisher import Publisher, release_package
 from tests.support.daemon import ROOT, Daemon, wait_for
+from tests.support.ports import free_port
 from tests.support.registry import TestRegistry
 
 REFRESH = ["collected", "coverage", "exported", "flattened", "processed", "published"]
@@ -125,9 +125,7 @@ def _launch(daemon: Daemon, *arguments: str) -> dict[str, Any]:
 
 def _launch_in_dagit(daemon: Daemon, asset: str, partitions: Sequence[str]) -> str:
     """Ask for a backfill as Dagit's page does, through its webserver."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     program = str(Path(sys.executable).with_name("dagster-webserver"))
     with (daemon.log.parent / "webserver.log").open("wb") as log:
         server = subprocess.Popen(
@@ -147,13 +145,13 @@ def _launch_in_dagit(daemon: Daemon, asset: str, partitions: Sequence[str]) -> s
         return str(answer["data"]["launchPartitionBackfill"]["backfillId"])
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(120)
 
 
 def _answers(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

@@ -122,9 +122,9 @@ def test_redacting_texts_like_urls_twice_is_redacting_once(text):
 )
 def test_hostile_texts_take_no_time(text):
     """Logs carry remote text."""
-    begin = time.monotonic()
+    begin = time.process_time()
     redact(text)
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_a_log_shows_no_secret_in_messages_arguments_or_tracebacks():

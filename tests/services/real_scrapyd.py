@@ -14,7 +14,6 @@ import contextlib
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,8 @@ from typing import Self
 
 import psutil
 import requests
+
+from tests.support.ports import free_port
 
 PROJECT = "acme_project"
 _BOT = Path(__file__).with_name("acme_bot")
@@ -53,9 +54,7 @@ class RealScrapyd:
         self.files = folder / "files"
         self._process: subprocess.Popen[bytes] | None = None
         self._crawls: list[psutil.Process] = []
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "scrapyd.conf").write_text(_CONFIG.format(port=self.url.rpartition(":")[2], folder=folder))
 
@@ -92,7 +91,7 @@ class RealScrapyd:
             )
         deadline = time.monotonic() + 60
         while True:
-            with contextlib.suppress(requests.ConnectionError):
+            with contextlib.suppress(requests.RequestException):
                 requests.get(f"{self.url}/daemonstatus.json", timeout=10).raise_for_status()
                 return
             assert self._process.poll() is None, (self.folder / "output.log").read_text()

@@ -74,7 +74,7 @@ class Daemon:
                 process.send_signal(signal.SIGKILL)
         if self._process and any(process.pid == self._process.pid for process in victims):
             self._process.wait()
-        psutil.wait_procs(victims, timeout=10)
+        psutil.wait_procs(victims, timeout=60)
         return len(victims)
 
 

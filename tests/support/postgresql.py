@@ -53,7 +53,7 @@ def stop(data: Path) -> None:
     """Stop the server at once: its data is thrown away, so it need not be put in order, which takes 20 s."""
     process = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
     process.send_signal(signal.SIGQUIT)
-    process.wait(10)
+    process.wait(60)
 
 
 def execute(server: str, *statements: str) -> None:

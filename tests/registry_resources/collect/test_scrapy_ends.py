@@ -153,7 +153,7 @@ def test_a_process_that_hears_no_signal_is_killed(crawls, publisher, answer, mon
 
     ScrapyBackend(crawls.settings, grace=0.2).cancel("job-1")
 
-    assert time.monotonic() - started < 12
+    assert time.monotonic() - started < 30
     assert crawls.backend.status("job-1").state is CrawlState.FINISHED
 
 
