@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
 from registry_resources.database import dialects, schema
+from registry_resources.database.types import clean
 from registry_resources.exceptions import ConfigurationError
 from registry_resources.redaction import register_secret, safe_url
 
@@ -132,18 +133,24 @@ def _parse(url: str) -> URL:
 
 
 def _to_json(value: Any) -> str:
-    """Write JSON that PostgreSQL takes: NaN and the infinities, which are no JSON, become text."""
+    """Write JSON that PostgreSQL takes, and reads members of.
+
+    NaN and the infinities, which are no JSON, become text. NUL and lone surrogates, also in names, become U+FFFD: with
+    one of them anywhere in a text, PostgreSQL reads no member of it, so that one publisher's field would fail every
+    query that looks into the column.
+    """
     try:
-        return json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False)
+        return json.dumps(_storable(value), allow_nan=False)
+    return json.dumps(_storable(value)) if "\\u0000" in text or "\\ud" in text else text
 
 
-def _finite(value: Any) -> Any:
+def _storable(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {_storable(key): _storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_storable(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    return value
+    return clean(value) if isinstance(value, str) else value

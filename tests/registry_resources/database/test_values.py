@@ -66,7 +66,19 @@ def test_hostile_text_is_stored_on_any_database(database: Database, rows):
     with database.session(read_only=True) as session:
         found = session.get_one(Job, job.id)
         assert found.license == "nul \ufffd, surrogate \ufffd, emoji \U0001f389, rtl \u202e"
-        assert found.context == {"text": HOSTILE, "number": ["inf", "nan", 2**70]}
+        assert found.context == {"text": found.license, "number": ["inf", "nan", 2**70]}
+
+
+def test_what_publishers_call_their_fields_does_not_keep_counts_from_being_read(database: Database, rows):
+    """PostgreSQL reads no member of a JSON text that has a NUL or half a surrogate anywhere in it."""
+    with database.session() as session:
+        job = Job.plan(rows.collection())
+        job.coverage = {"/tender/nul\0": 1, "/tender/half\ud800": 2, "/tender/\U0001f389": 3, "/ocid": 4}
+        session.add(job)
+    with database.session(read_only=True) as session:
+        assert session.scalar(sa.select(Job.coverage["/ocid"].as_string())) == "4"
+        found = session.get_one(Job, job.id).coverage
+        assert found == {"/tender/nul\ufffd": 1, "/tender/half\ufffd": 2, "/tender/\U0001f389": 3, "/ocid": 4}
 
 
 def test_a_text_that_is_not_translated_is_blank(rows):
