@@ -30,6 +30,17 @@ def root(run: DagsterRun) -> str:
     return run.root_run_id or run.run_id
 
 
+def ancestors(instance: DagsterInstance, run: DagsterRun) -> tuple[str, ...]:
+    """The ids of the run that a run retries, of the run that that one retries, and so on up to the root run."""
+    found: list[str] = []
+    parent = run.parent_run_id
+    while parent and parent not in found:
+        found.append(parent)
+        earlier = instance.get_run_by_id(parent)
+        parent = earlier.parent_run_id if earlier else run.root_run_id
+    return tuple(found)
+
+
 def planned_job(run: DagsterRun) -> int | None:
     """The id of the planned job that a run was asked for, or None."""
     value = run.tags.get(JOB_TAG, "")

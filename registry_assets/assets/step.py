@@ -227,7 +227,7 @@ def _links(registry: Registry, context: dg.AssetExecutionContext) -> Mapping[str
     """What helps to find out more about a failed task."""
     try:
         with registry.services() as services, services.database.session(read_only=True) as session:
-            job = job_store.job_of_run(session, context.run.root_run_id or context.run.run_id, context.run.run_id)
+            job = job_store.job_of_run(session, *_identity(context).line)
             log = job.context.get("scrapy_log") if job else None
             if job is None:
                 return {}
@@ -255,6 +255,7 @@ def _identity(context: dg.AssetExecutionContext) -> job_store.RunIdentity:
         collects=collects,
         planned=runs.planned_job(context.run),
         resumes=runs.resumes(context.run),
+        retried=runs.ancestors(context.instance, context.run),
     )
 
 

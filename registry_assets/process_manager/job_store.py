@@ -54,6 +54,7 @@ class RunIdentity:
         collects: whether the run selects `collected`, so that it may start a job.
         planned: the id of the planned job that it was asked for, or None.
         resumes: whether it goes on where the run that it retries has stopped, rather than to begin anew.
+        retried: the ids of the run that it retries, of the run that that one retries, and so on up to the root run.
     """
 
     run_id: str
@@ -61,6 +62,12 @@ class RunIdentity:
     collects: bool
     planned: int | None = None
     resumes: bool = False
+    retried: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> tuple[str, ...]:
+        """Its id, then those of the runs that it retries, the nearest first."""
+        return tuple(dict.fromkeys((self.run_id, *self.retried, self.root_run_id)))
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,8 @@ def find_job(database: Database, key: str, stage: TaskType | None, run: RunIdent
 
 
 def _job_of_run(session: Session, collection: Collection, stage: TaskType | None, run: RunIdentity) -> Job | None:
-    for run_id in dict.fromkeys((run.run_id, run.root_run_id)):
+    # A run that was executed again as a whole has a job of its own: its retries belong to that, not to its root's.
+    for run_id in run.line:
         job = session.scalar(select(Job).where(Job.run_id == run_id, Job.collection_id == collection.id))
         if job is None:
             continue

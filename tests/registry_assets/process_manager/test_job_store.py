@@ -106,6 +106,19 @@ def test_executing_a_whole_run_again_after_it_collected_starts_a_new_job(
     assert find(database, Task.Type.PROCESS, again) == job_id
 
 
+@pytest.mark.parametrize("stage", [Task.Type.COLLECT, Task.Type.PROCESS, None])
+def test_a_retry_of_a_run_that_was_executed_again_as_a_whole_works_on_that_ones_job(
+    database: Database, collected_job: int, stage: Task.Type | None
+) -> None:
+    """All three have one root run: what its job published must not be made anew, nor published over a newer one."""
+    succeed(database, collected_job)
+    job_id = find(database, Task.Type.COLLECT, run("run-2", "run-1"))
+    retry = RunIdentity("run-3", "run-1", collects=True, resumes=True, retried=("run-2", "run-1"))
+    assert find(database, stage, retry) == job_id
+    again = RunIdentity("run-4", "run-1", collects=True, resumes=True, retried=("run-3", "run-2", "run-1"))
+    assert find(database, stage, again) == job_id
+
+
 def test_a_second_run_is_refused_while_another_works_on_the_publication(
     database: Database, collected_job: int
 ) -> None:
