@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -57,3 +61,13 @@ def test_every_module_says_what_belongs_in_it(path: Path) -> None:
     text = path.read_text()
     assert ast.get_docstring(ast.parse(text))
     assert len(text.splitlines()) <= 400
+
+
+def test_whatever_is_imported_is_declared() -> None:
+    """What another dependency happens to bring may go with its next version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[^\w.-]", text)[0].lower() for text in project["dependencies"]}
+    distributions = metadata.packages_distributions()
+    names = {name for path in modules() for name in imported(path)} - set(PACKAGES) - sys.stdlib_module_names
+    needed = {distribution.lower() for name in names for distribution in distributions[name]}
+    assert needed <= declared
