@@ -44,6 +44,10 @@ NEED_TEMPORARY_DATA = (Task.Type.PROCESS, Task.Type.EXPORTER)
 """The tasks that read what is wiped once a job has ended (RET-05)."""
 
 
+class NothingLeftError(LockFileError):
+    """What a run was asked for is another's work by now, or over: there is nothing to do for it, and nothing amiss."""
+
+
 @dataclass(frozen=True)
 class RunIdentity:
     """The run that asks for a job.
@@ -100,7 +104,8 @@ def find_job(database: Database, key: str, stage: TaskType | None, run: RunIdent
 
     Raises:
         ConfigurationError: if the catalogue has no such publication.
-        LockFileError: if another run works on a job of this publication, or has the job that this one was asked for.
+        LockFileError: if another run works on a job of this publication.
+        NothingLeftError: if another run has the job that this one was asked for, or it has ended.
         UnexpectedError: if no job has come far enough.
     """
     with database.session() as session:
@@ -135,13 +140,13 @@ def _planned_job(session: Session, collection: Collection, stage: TaskType | Non
     """Return the planned job that the run was asked for, and note that it is the run's now.
 
     Raises:
-        LockFileError: if another run has it, or it has ended.
+        NothingLeftError: if another run has it, or it has ended.
     """
     job = session.get(Job, run.planned) if run.planned is not None and stage == JOB_TASKS_PLAN[0] else None
     if job is None or job.collection_id != collection.id or job.run_id in {run.run_id, run.root_run_id}:
         return None
     if job.run_id is not None or job.status != Job.Status.PLANNED:
-        raise LockFileError(
+        raise NothingLeftError(
             f"{collection.key}: job {job.id}, which this run was asked for, "
             f"{f'is that of run {job.run_id}' if job.run_id else f'has ended ({job.note})'}. Nothing was done. "
             f"Materialise `collected` in a new run to refresh the publication all the same."
@@ -190,10 +195,16 @@ def _why_over(collection: Collection, job: Job, runs: Runs) -> str:
     last = lease.last_sign_of_life(job)
     gone = worker.is_gone(holder)
     if not gone and (gone is False or utcnow() - last < lease.GIVEN_UP_AFTER):
+        # Of a process of this host it is known at once whether it is gone.
+        elsewhere = (
+            ""
+            if gone is False
+            else f" If its process, on {(holder or {}).get('host') or 'another host'}, is gone, it is given up "
+            f"{lease.GIVEN_UP_AFTER.seconds // 60} minutes after that."
+        )
         raise LockFileError(
             f"{collection.key}: job {job.id} is running (run {job.run_id}, last sign of life {last:%H:%M:%S} UTC). "
-            f"Wait until it ends, or terminate that run. If its process was killed, it is given up "
-            f"{lease.GIVEN_UP_AFTER.seconds // 60} minutes after that; then start again."
+            f"Wait until it ends, or terminate that run, then start again.{elsewhere}"
         )
     reason = f"Its process is gone: it gave no sign of life since {last:%Y-%m-%d %H:%M:%S} UTC"
     if alive:
