@@ -9,15 +9,13 @@ from sqlalchemy import func, select
 
 from registry_assets import metadata as md
 from registry_assets.assets.step import Registry
+from registry_assets.jobs import FIRST
 from registry_assets.partitions import IN_FLIGHT
 from registry_assets.process_manager import cleanup as cleaning
 from registry_assets.pruning import prune
 from registry_resources.database import Database, Job
 
 CLEANUP, PRUNING = "cleanup", "prune_dagster"
-
-# Housekeeping frees what the others need, so it goes before them when all places are taken.
-FIRST = {"dagster/priority": "10"}
 
 MAX_LINES = 20
 """How many problems are logged. All are counted, and the table shows as many as fit."""

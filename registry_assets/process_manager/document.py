@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from exporter import files, manifest, publish
@@ -71,14 +71,14 @@ def write(services: Services) -> Written:
 def state(session: Session) -> str:
     """A text that changes whenever the document may have to: cheap to ask for at every tick of a sensor.
 
-    Publishing changes a publication's row, after the pointer has moved.
+    Publishing changes a publication's row, after the pointer has moved. Not the latest change alone counts, but every
+    row's: of two transactions, that with the earlier time may end later, and a clock may be set back.
     """
-    parts = [
-        str(value)
-        for table in (Collection, LicenseRow)
-        for value in session.execute(select(func.count(table.id), func.max(table.modified))).one()
-    ]
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for table in (Collection, LicenseRow):
+        for number, modified in session.execute(select(table.id, table.modified).order_by(table.id)):
+            digest.update(f"{table.__tablename__} {number} {modified.isoformat()}\n".encode())
+    return digest.hexdigest()
 
 
 def _publications(services: Services, session: Session, problems: list[str]) -> Iterator[model.Publication]:

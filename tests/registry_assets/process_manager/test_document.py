@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from sqlalchemy import update
 
 from exporter import manifest as manifests
 from exporter import publish
@@ -308,3 +309,32 @@ def test_the_sensor_has_it_made_after_each_change_and_not_otherwise(published: S
         assert event.asset_materialization is not None
         shown = {name: value.value for name, value in event.asset_materialization.metadata.items()}
         assert (shown["publications"], shown["with data"], shown["left out"]) == (1, 1, "none")
+
+
+def test_a_change_is_noticed_though_its_time_is_not_the_latest(published: Services) -> None:
+    """Two publish at once, and the first to begin is the last to end; or the clock was set back."""
+
+    def state() -> str:
+        with published.database.session(read_only=True) as session:
+            return document.state(session)
+
+    def changed_at(key: str, hour: int) -> None:
+        at = datetime.datetime(2026, 1, 1, hour, tzinfo=datetime.UTC)
+        with published.database.session() as session:
+            session.execute(update(Collection).where(Collection.key == key).values(modified=at))
+
+    with published.database.session() as session:
+        session.add(Collection(key="syldavia", title="Syldavia", source_id="bulk"))
+    changed_at("ruritania", 1)
+    changed_at("syldavia", 12)
+    before = state()
+    assert state() == before
+    changed_at("ruritania", 11)
+    assert state() != before
+
+
+def test_the_document_does_not_wait_behind_the_runs_of_publications() -> None:
+    """When hundreds are due at once, their runs fill the queue for a day."""
+    job = build_defs().resolve_job_def("catalogue_document")
+    assert int(job.tags["dagster/priority"]) > 0
+    assert "dagster/priority" not in build_defs().resolve_job_def("refresh").tags
