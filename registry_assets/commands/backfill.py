@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_assets.commands.common import json_option, print_json
+from registry_assets.commands.common import confirm, json_option, print_json
 from registry_assets.commands.run import ASSETS
 from registry_resources.exceptions import ConfigurationError
 
@@ -39,7 +39,8 @@ def backfill(keys: tuple[str, ...], *, everything: bool, select: str, dry_run: b
 
     Each publication gets a run of its own. Dagster's daemon makes them, and starts no more at once than dagster.yaml
     allows; Dagit shows how far they are. Each works on the publication's latest job that has come far enough: only if
-    `collected` is selected is anything crawled. Publications without such a job are skipped.
+    `collected` is selected is anything crawled, and then --all leaves out the frozen ones. Publications without such a
+    job are skipped.
     """
     from registry_assets.commands.run import open_instance, selected  # noqa: PLC0415 - importing Dagster takes seconds
     from registry_assets.definitions import build_defs  # noqa: PLC0415
@@ -48,6 +49,8 @@ def backfill(keys: tuple[str, ...], *, everything: bool, select: str, dry_run: b
 
     if bool(keys) == everything:
         raise click.UsageError("Name the publications, or say --all.")
+    defs = build_defs()
+    names = selected(defs, select)
     database = DatabaseResource().open(SettingsResource().read())
     try:
         with open_instance() as instance:
@@ -55,12 +58,20 @@ def backfill(keys: tuple[str, ...], *, everything: bool, select: str, dry_run: b
             present = sorted(instance.get_dynamic_partitions(NAME))
             chosen = present if everything else list(dict.fromkeys(keys))
             _check(chosen, present)
-            defs = build_defs()
-            names = selected(defs, select)
             chosen, skipped = _able(database, chosen, names)
-            if not dry_run and "collected" in names and not yes:
-                click.confirm(f"This crawls {_publications(len(chosen))} anew. Go on?", abort=True, err=True)
-            outcome: dict[str, Any] = {"backfill": None, "publications": chosen, "assets": names, "skipped": skipped}
+            frozen = _frozen(database, chosen) if everything and "collected" in names else []
+            chosen = [key for key in chosen if key not in frozen]
+            if not as_json:
+                _tell(skipped, frozen)
+            if chosen and not dry_run and "collected" in names and not yes:
+                confirm(f"This crawls {_publications(len(chosen))} anew. Go on?")
+            outcome: dict[str, Any] = {
+                "backfill": None,
+                "publications": chosen,
+                "assets": names,
+                "skipped": skipped,
+                "frozen": frozen,
+            }
             if chosen and not dry_run:
                 request = _request(instance, defs.resolve_asset_graph(), chosen, names)
                 instance.add_backfill(request)
@@ -71,8 +82,6 @@ def backfill(keys: tuple[str, ...], *, everything: bool, select: str, dry_run: b
         print_json(outcome)
         return
     what = f"{', '.join(names)} of {_publications(len(chosen))}"
-    if skipped:
-        click.echo(f"Skipped, since no job of theirs has come so far: {', '.join(skipped)}.", err=True)
     if not chosen:
         click.echo("Nothing to do.")
     elif dry_run:
@@ -113,6 +122,27 @@ def _able(database: Database, keys: list[str], assets: list[str]) -> tuple[list[
     with database.session(read_only=True) as session:
         able = planning.far_enough(session, needed - {stages[name] for name in assets if name in stages})
     return [key for key in keys if key in able], [key for key in keys if key not in able]
+
+
+def _frozen(database: Database, keys: list[str]) -> list[str]:
+    """Tell which of these are frozen: somebody doesn't want them to be crawled, unless they are named."""
+    from sqlalchemy import select  # noqa: PLC0415 - not before it is needed
+
+    from registry_resources.database import Collection  # noqa: PLC0415
+
+    with database.session(read_only=True) as session:
+        frozen = set(session.scalars(select(Collection.key).where(Collection.frozen)))
+    return [key for key in keys if key in frozen]
+
+
+def _tell(skipped: list[str], frozen: list[str]) -> None:
+    """Say what is left out, before anything is asked."""
+    if skipped:
+        click.echo(f"Skipped, since no job of theirs has come so far: {', '.join(skipped)}.", err=True)
+    if frozen:
+        click.echo(
+            f"Left out, since they are frozen: {', '.join(frozen)}. Name them to crawl them all the same.", err=True
+        )
 
 
 def _publications(number: int) -> str:

@@ -34,6 +34,31 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 
 
+class DeclinedError(click.ClickException):
+    """Somebody was asked, and did not say yes."""
+
+    def show(self, file: Any = None) -> None:
+        """Say so, which is no error."""
+        click.echo(self.message, err=True, file=file)
+
+
+def confirm(question: str) -> None:
+    """Ask, on standard error.
+
+    Raises:
+        DeclinedError: if the answer is no, or there is nobody to answer.
+        click.Abort: after Ctrl-C.
+    """
+    try:
+        if click.confirm(question, err=True):
+            return
+    except click.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            raise DeclinedError("\nNothing was changed, since nobody answered. Say --yes to not be asked.") from None
+        raise
+    raise DeclinedError("Nothing was changed.")
+
+
 @contextmanager
 def open_database() -> Iterator[Database]:
     """Open the registry's database, which has to be there and current.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from registry_assets.commands.common import find, open_database
+from registry_assets.commands.common import confirm, find, open_database
 from registry_assets.commands.services import open_services
 from registry_resources.exceptions import ConfigurationError
 
@@ -24,11 +24,34 @@ def delete_job(key: str, job: int, *, yes: bool) -> None:
     from registry_assets.process_manager import deletion  # noqa: PLC0415 - not before it is needed
 
     check_job(key, job)
+    then = _consequence(key, job)
     if not yes:
-        click.confirm(f"{key}: delete job {job}, with its crawl, its exports and all that is known of it?", abort=True)
+        if then:
+            click.echo(f"{key}: {then}", err=True)
+        confirm(f"{key}: delete job {job}, with its crawl, its exports and all that is known of it?")
     with open_services() as services:
         deletion.delete_job(services, job)
     click.echo(f"{key}: job {job} is deleted.")
+    if then and yes:  # else it was said before
+        click.echo(f"{key}: {then}", err=True)
+
+
+def _consequence(key: str, job: int) -> str:
+    """What deleting a job changes about when the publication is due, or "" if it changes nothing that matters."""
+    from registry_assets.process_manager import planning  # noqa: PLC0415 - not before it is needed
+    from registry_resources.database import utcnow  # noqa: PLC0415
+
+    today = utcnow().date()
+    with open_database() as database, database.session(read_only=True) as session:
+        (now,) = planning.standings(session, today, [key])
+        (then,) = planning.standings(session, today, [key], without=job)
+    if now.verdict.due or not then.verdict.due:
+        return ""
+    reason = then.verdict.reason.removeprefix("due: ")
+    return (
+        f"Without job {job} it is due at once ({reason}), and Dagster plans a new job. "
+        f"`registry freeze {key}` keeps it from that."
+    )
 
 
 def check_job(key: str, job: int) -> None:

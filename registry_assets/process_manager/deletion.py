@@ -164,7 +164,7 @@ def _freeze(services: Services, key: str) -> tuple[list[int], int | None]:
     if incomplete := next((job for job in jobs if not job.is_complete), None):
         raise LockFileError(
             f"{key}: job {incomplete.id} is {incomplete.status.lower()}. Terminate its run, or wait until it ends, "
-            f"then remove the publication again. It is frozen meanwhile."
+            f"then remove the publication again."
         )
     return [job.id for job in jobs], collection.active_job_id
 

@@ -65,20 +65,24 @@ class Planned:
     refused: Sequence[str]
 
 
-def standings(session: Session, today: datetime.date, keys: Several[str] | None = None) -> list[Standing]:
+def standings(
+    session: Session, today: datetime.date, keys: Several[str] | None = None, *, without: int | None = None
+) -> list[Standing]:
     """Say how publications stand, by key, in one query however many there are.
 
     Args:
         session: a session, which may be a reading one.
         today: the date in UTC.
         keys: only these publications, or None for all.
+        without: the id of a job that does not count, as if it were deleted; or None.
     """
     began = func.coalesce(Job.start, Job.created)
     rank = func.row_number().over(partition_by=Job.collection_id, order_by=(began.desc(), Job.id.desc()))
     # Of a publication, the database lets at most one job be incomplete, which need not be the most recent one.
     incomplete = func.max(case((Job.status != Job.Status.COMPLETED, Job.id))).over(partition_by=Job.collection_id)
     columns = (Job.id, Job.collection_id, Job.created, Job.start, Job.status, Job.result, Job.run_id)
-    ranked = select(*columns, rank.label("rank"), incomplete.label("incomplete")).subquery()
+    counted = select(*columns, rank.label("rank"), incomplete.label("incomplete"))
+    ranked = (counted if without is None else counted.where(Job.id != without)).subquery()
     statement = (
         select(Collection.id, Collection.key, Collection.retrieval_frequency, Collection.frozen, ranked)
         .outerjoin(

@@ -95,6 +95,25 @@ def test_crawling_anew_is_asked_about(registry, run, answer, code, backfills):
     assert len(asked(registry)) == backfills
 
 
+def test_frozen_publications_are_crawled_only_if_they_are_named(registry, run):
+    """Somebody stopped them. Those of which nothing is crawled are made anew all the same."""
+    with registry.database.session() as session:
+        session.query(Collection).filter_by(key="finished").one().frozen = True
+    result = run("--all", "--select", "*", "--yes")
+    assert "Left out, since they are frozen: finished. Name them to crawl them all the same." in result.stderr
+    assert "of 2 publications" in result.stdout
+    outcome = json.loads(run("--all", "--select", "collected", "--yes", "--json").stdout)
+    assert (outcome["publications"], outcome["frozen"]) == (["exported", "never"], ["finished"])
+    assert json.loads(run("finished", "--select", "*", "--yes", "--json").stdout)["publications"] == ["finished"]
+    assert "Left out" not in run("--all", "--select", "published").stderr
+    assert [keys for _, keys in reversed(asked(registry))] == [
+        {"exported", "never"},
+        {"exported", "never"},
+        {"finished"},
+        {"finished"},
+    ]
+
+
 def test_it_refuses_what_it_does_not_know(registry, run):
     """Unknown publications, selections that are none, and no publications at all."""
     with pytest.raises(ConfigurationError, match="nowhere: the catalogue has no such publication"):
