@@ -11,10 +11,15 @@ import os
 import signal
 import sys
 import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from registry_assets.commands.common import find, open_database
 from registry_resources.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -42,8 +47,6 @@ def run(key: str, select: str | None, as_json: bool) -> None:
     """
     from registry_assets.commands.run_display import Display  # noqa: PLC0415 (see the module's docstring)
 
-    # A terminal that is closed, or a connection that drops, cancels like Ctrl-C: nobody would see the end.
-    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     with Display(key, as_json=as_json) as display:
         outcome = execute(key, select, display)
     if as_json:
@@ -54,11 +57,20 @@ def run(key: str, select: str | None, as_json: bool) -> None:
 
 
 def execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
-    """Run the job for a publication in this process, and return how it went."""
+    """Run the job for a publication in this process, and return how it went.
+
+    Raises:
+        ConfigurationError: if there is no such publication, or something isn't set up.
+        click.BadParameter: if `select` is no selection.
+    """
+    with open_database() as database, database.session(read_only=True) as session:
+        find(session, key)  # before what takes seconds
+
     import dagster as dg  # noqa: PLC0415 (see the module's docstring)
 
     from registry_assets.definitions import build_defs  # noqa: PLC0415
-    from registry_assets.partitions import NAME, sync_partitions  # noqa: PLC0415
+    from registry_assets.partitions import sync_partitions  # noqa: PLC0415
+    from registry_assets.process_manager.driver import uninterrupted  # noqa: PLC0415
     from registry_assets.process_manager.recovery import Memory  # noqa: PLC0415
     from registry_assets.process_manager.services import Services  # noqa: PLC0415
     from registry_assets.reporting import ReportingResource  # noqa: PLC0415
@@ -74,42 +86,74 @@ def execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
     database = DatabaseResource().open(settings)
     try:
         with open_instance() as instance:
+            defs = build_defs({"reporting": ReportingResource.to(display)})
+            keys = selected(defs, select)
             sync_partitions(instance, database)
-            if not instance.has_dynamic_partition(NAME, key):
-                raise ConfigurationError(
-                    f"{key}: the catalogue has no such publication. `registry list` shows those it has; "
-                    f"add it to the catalogue file and run `registry sync`."
-                )
             # Without a daemon, nobody else looks after what died before, such as another run from the command line.
             collect, process = CollectResource().backend(settings), ProcessResource().backend(settings)
             for sentence in look(instance, Services(settings, database, collect, process), Memory(time.time())):
-                display.warning(sentence)
-            defs = build_defs({"reporting": ReportingResource.to(display)})
-            job = defs.resolve_job_def("refresh")
-            keys = selected(defs, select)
-            result = job.execute_in_process(
-                instance=instance,
-                partition_key=key,
-                asset_selection=[dg.AssetKey(name) for name in keys],
-                raise_on_error=False,
-                # Dagster's own console log would write over the display; what it says is in Dagit.
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            )
-            cancelled = any(_is_interrupt(event.step_failure_data) for event in result.get_step_failure_events())
-            if cancelled and (recorded := instance.get_run_by_id(result.run_id)):
-                instance.report_run_canceled(recorded, "Interrupted on the command line.")
-            failures = [_reason(event.step_failure_data) for event in result.get_step_failure_events()]
-            done = [e.asset_key.to_user_string() for e in result.get_asset_materialization_events() if e.asset_key]
-            return {
-                "publication": key,
-                "success": result.success,
-                "cancelled": cancelled,
-                "run_id": result.run_id,
-                "materialised": done,
-                "failures": failures,
-            }
+                display.notice(sentence)
+            display.begin()
+            run_id, interrupted = str(uuid.uuid4()), False
+            try:
+                with _hanging_up_interrupts():
+                    defs.resolve_job_def("refresh").execute_in_process(
+                        instance=instance,
+                        run_id=run_id,
+                        partition_key=key,
+                        asset_selection=[dg.AssetKey(name) for name in keys],
+                        raise_on_error=False,
+                        # Dagster's own console log would write over the display; what it says is in Dagit.
+                        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                    )
+            except KeyboardInterrupt:  # Ctrl-C once more, after Dagster had ended the run because of the first one
+                interrupted = True
+            with uninterrupted():
+                return {"publication": key, **_outcome(instance, run_id, interrupted=interrupted)}
     finally:
         database.dispose()
+
+
+@contextmanager
+def _hanging_up_interrupts() -> Iterator[None]:
+    """A terminal that is closed, or a connection that drops, cancels like Ctrl-C: nobody would see the end."""
+    before = signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before or signal.SIG_DFL)
+
+
+def _outcome(instance: DagsterInstance, run_id: str, *, interrupted: bool) -> dict[str, Any]:
+    """How a run went that this process has executed. Dagster takes an interrupted one for failed: it is cancelled."""
+    from dagster import DagsterEventType, DagsterRunStatus  # noqa: PLC0415 (see the module's docstring)
+    from dagster._core.events import RunFailureReason  # noqa: PLC0415
+
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        raise KeyboardInterrupt
+    told = {
+        DagsterEventType.STEP_FAILURE,
+        DagsterEventType.ASSET_MATERIALIZATION,
+        DagsterEventType.RUN_FAILURE,
+    }
+    events = [entry.dagster_event for entry in instance.all_logs(run_id, of_type=told) if entry.dagster_event]
+    failures = [event.step_failure_data for event in events if event.is_step_failure]
+    interrupted |= any(map(_is_interrupt, failures)) or any(
+        event.job_failure_data.failure_reason == RunFailureReason.UNEXPECTED_TERMINATION
+        for event in events
+        if event.is_job_failure
+    )
+    cancelled = interrupted and run.status != DagsterRunStatus.SUCCESS
+    if cancelled and run.status != DagsterRunStatus.CANCELED:
+        instance.report_run_canceled(run, "Interrupted on the command line.")
+    return {
+        "success": run.status == DagsterRunStatus.SUCCESS,
+        "cancelled": cancelled,
+        "run_id": run_id,
+        "materialised": [event.asset_key.to_user_string() for event in events if event.asset_key],
+        "failures": [_reason(failure) for failure in failures],
+    }
 
 
 def _is_interrupt(failure: Any) -> bool:
@@ -133,18 +177,23 @@ def selected(defs: Any, select: str | None) -> list[str]:
     """
     import dagster as dg  # noqa: PLC0415 (see the module's docstring)
 
-    if not select:
+    if select is None:
         return list(ASSETS)
+    remedy = f"The assets are {', '.join(ASSETS)}."
     try:
         graph = defs.resolve_asset_graph()
-        chosen = {
-            key.to_user_string()
-            for part in select.split(",")
-            for key in dg.AssetSelection.from_string(part.strip()).resolve(graph)
-        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)  # of what Dagster itself makes of `*`
+            chosen = {
+                key.to_user_string()
+                for part in select.split(",")
+                for key in dg.AssetSelection.from_string(part.strip()).resolve(graph)
+            }
     except Exception as e:
-        raise click.BadParameter(f"{select!r} is no selection of assets. The assets are {', '.join(ASSETS)}.") from e
-    return [name for name in ASSETS if name in chosen]
+        raise click.BadParameter(f"{select!r} is no selection of assets. {remedy}", param_hint="--select") from e
+    if names := [name for name in ASSETS if name in chosen]:
+        return names
+    raise click.BadParameter(f"{select!r} selects nothing of a publication. {remedy}", param_hint="--select")
 
 
 def open_instance() -> DagsterInstance:

@@ -12,7 +12,9 @@ from typing import Any, Self
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from registry_assets.commands.common import shown
 from registry_assets.process_manager.progress import Progress
 
 
@@ -23,7 +25,8 @@ class Display:
         """Show the run of a publication; with `as_json`, only warnings, as standard output belongs to a program."""
         self.key = key
         self._quiet = as_json
-        self._console = Console(stderr=True, highlight=False)
+        # What publishers wrote is no markup.
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._begun: dict[str, float] = {}
         self._latest: dict[str, Progress] = {}
         self._ended: dict[str, float] = {}
@@ -31,12 +34,16 @@ class Display:
         self._start = time.monotonic()
 
     def __enter__(self) -> Self:
+        return self
+
+    def begin(self) -> None:
+        """The run begins: nothing stands in its way that could be told before."""
+        self._start = time.monotonic()
         if self._console.is_terminal and not self._quiet:
             self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=4)
             self._live.start()
         elif not self._quiet:
             self._console.print(f"{self.key}: started")
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -56,11 +63,18 @@ class Display:
     def info(self, message: str) -> None:
         """Something worth a line in the log happened. On a terminal, the table shows it."""
         if not self._live and not self._quiet:
-            self._console.print(f"{self.key}: {message}", soft_wrap=True)
+            self._console.print(self._named(message), soft_wrap=True)
 
     def warning(self, message: str) -> None:
         """Something an administrator should look at happened."""
-        self._console.print(f"{self.key}: {message}", style="yellow", soft_wrap=True)
+        self._console.print(self._named(message), style="yellow", soft_wrap=True)
+
+    def notice(self, message: str) -> None:
+        """Something happened elsewhere in the registry. The message says of what it is."""
+        self._console.print(shown(message), style="yellow", soft_wrap=True)
+
+    def _named(self, message: str) -> str:
+        return shown(message if message.startswith(f"{self.key}: ") else f"{self.key}: {message}")
 
     def conclude(self, outcome: dict[str, Any]) -> None:
         """Say how the run ended."""
@@ -70,9 +84,10 @@ class Display:
             self._console.print(f"{self.key}: {done} in {seconds:.0f} s", style="green", soft_wrap=True)
             return
         for reason in outcome["failures"] or ["the run failed; see it in Dagit"]:
-            self._console.print(reason, style="red", soft_wrap=True)
+            self._console.print(shown(reason), style="red", soft_wrap=True)
+        how = "interrupted" if outcome["cancelled"] else "failed"
         self._console.print(
-            f"{self.key}: failed after {seconds:.0f} s; made {done}. Run {outcome['run_id']}", soft_wrap=True
+            f"{self.key}: {how} after {seconds:.0f} s; made {done}. Run {outcome['run_id']}", soft_wrap=True
         )
 
     def _table(self) -> Table:
@@ -80,8 +95,8 @@ class Display:
         now = time.monotonic()
         for task, progress in self._latest.items():
             ended = self._ended.get(task)
-            mark = "[green]✓[/]" if ended else "[cyan]…[/]"
+            mark = Text("✓", style="green") if ended else Text("…", style="cyan")
             share = f"{100 * progress.done / progress.total:.0f}%" if progress.done and progress.total else ""
             spent = f"{(ended or now) - self._begun[task]:.0f} s"
-            table.add_row(mark, task, progress.message, "" if ended else share, spent)
+            table.add_row(mark, task, shown(progress.message), "" if ended else share, spent)
         return table if self._latest else Table.grid()
