@@ -75,11 +75,14 @@ def publication(session: Session, collection: Collection, jobs: int) -> dict[str
 
 
 def _job(session: Session, job: Job) -> dict[str, Any]:
+    from registry_assets.process_manager.publishing import is_acceptable  # noqa: PLC0415 - not before it is needed
+
     return {
         "id": job.id,
         "status": job.status,
         "result": job.result,
         **{name: getattr(job, name) for name in JOB_FIELDS},
+        "acceptable": is_acceptable(session, job),
         "counts": {name: getattr(job, name) for name in job.COUNTS},
         "context": dict(job.context),
         "tasks": [_task(session, task) for task in job.tasks],
@@ -115,14 +118,14 @@ def _print(found: dict[str, Any]) -> None:
     out.print(fields)
     hidden = found["jobs_total"] - len(found["jobs"])
     for job in found["jobs"]:
-        _print_job(job)
+        _print_job(found["key"], job)
     if not found["jobs_total"]:
         click.echo(f"It has no jobs yet. `registry run {found['key']}` makes one.")
     elif hidden:
         click.echo(f"… and {hidden} earlier jobs. Show more with --jobs.")
 
 
-def _print_job(job: dict[str, Any]) -> None:
+def _print_job(key: str, job: dict[str, Any]) -> None:
     outcome = (job["result"] or job["status"]).lower()
     reason = f": {shown(job['note'])}" if job["note"] else ""
     tasks = table("Task", "Status", "Start", "End", "Attempts", "Note", title=f"Job {job['id']} {outcome}{reason}")
@@ -141,6 +144,9 @@ def _print_job(job: dict[str, Any]) -> None:
         who, when = shown(job["accepted_by"]), f"{job['accepted_at']:%Y-%m-%d %H:%M} UTC"
         out.print(f"  blocked ({shown(job['blocked'])})")
         out.print(f"  accepted by {who} on {when}: {shown(job['accepted_reason'])}")
+    if job["acceptable"]:
+        command = f"registry accept {key} {job['id']} --reason TEXT"
+        out.print(f"  It is kept from readers. If it is right, publish it: {command}", soft_wrap=True)
     for task in job["tasks"]:
         for note in task["notes"]:
             out.print(f"  {task['type']}: {note['level'].lower()}: {shown(note['note'])}")

@@ -236,6 +236,11 @@ def accept(database: Database, key: str, job_id: int, *, by: str, reason: str) -
         job.accepted_at, job.accepted_by, job.accepted_reason = utcnow(), redact(by), redact(reason)
 
 
+def is_acceptable(session: Session, job: Job) -> bool:
+    """Whether `accept` takes a job: it is blocked, and there is no later version."""
+    return job.is_blocked and _later_version(session, job) is None
+
+
 def _later_version(session: Session, job: Job) -> Job | None:
     later = session.scalars(
         select(Job).where(Job.collection_id == job.collection_id, Job.id > job.id).order_by(Job.id.desc())

@@ -179,6 +179,18 @@ def test_a_publication_is_shown_with_its_jobs_tasks_and_notes(run, synced: Datab
     assert json.loads(run("show", "ruritania", "--json", "--jobs", "0").stdout)["jobs"] == []
 
 
+def test_a_blocked_job_is_shown_with_what_accepts_it(run, synced: Database):
+    """ASK-03; no longer once a later version is published, when it would be refused."""
+    first = add_job(synced)
+    with synced.session() as session:
+        job = session.get_one(Job, first)
+        job.status, job.result, job.blocked, job.note = "COMPLETED", "FAILED", "It lost half.", "Blocked: It lost half."
+    assert f"publish it: registry accept ruritania {first} --reason TEXT\n" in run("show", "ruritania").stdout
+    assert json.loads(run("show", "ruritania", "--json").stdout)["jobs"][0]["acceptable"] is True
+    add_job(synced)
+    assert "registry accept" not in run("show", "ruritania").stdout
+
+
 def test_settings_are_shown_without_their_values(run, synced: Database):
     """DEF-12."""
     shown = json.loads(run("show", "zenda", "--json").stdout)
@@ -342,10 +354,10 @@ def test_a_file_that_is_no_database_is_one_line(home: Path):
     (home / "registry.sqlite3").write_text("not a database" * 100)
     result = process("list")
     assert result.returncode == 1
-    assert result.stderr.splitlines() == [
+    assert result.stderr == (
         f"Error: The database sqlite:///{home}/registry.sqlite3 can't be read: file is not a database. "
-        "The file is damaged. Restore it from a backup (docs/production.md)."
-    ]
+        "The file is damaged. Restore it from a backup (docs/production.md).\n"
+    )
 
 
 def test_starting_imports_nothing_heavy():
@@ -382,7 +394,7 @@ def add_job(database: Database, notes: int = 0, note: str = "") -> int:
     with database.session() as session:
         collection = collection_by_key(session, "ruritania")
         assert collection is not None
-        job = Job.plan(collection, run_id="r1")
+        job = Job.plan(collection, run_id=f"r{session.query(Job).count() + 1}")
         session.add(job)
         job.initiate()
         for task in job.tasks:
