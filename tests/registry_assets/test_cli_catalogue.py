@@ -184,7 +184,7 @@ def test_a_blocked_job_is_shown_with_what_accepts_it(run, synced: Database):
     first = add_job(synced)
     with synced.session() as session:
         job = session.get_one(Job, first)
-        job.status, job.result, job.blocked, job.note = "COMPLETED", "FAILED", "It lost half.", "Blocked: It lost half."
+        job.result, job.blocked, job.note = Job.Result.FAILED, "It lost half.", "Blocked: It lost half."
     assert f"publish it: registry accept ruritania {first} --reason TEXT\n" in run("show", "ruritania").stdout
     assert json.loads(run("show", "ruritania", "--json").stdout)["jobs"][0]["acceptable"] is True
     add_job(synced)

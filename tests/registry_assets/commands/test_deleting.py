@@ -41,9 +41,7 @@ def test_a_no_is_no_interruption(services: Services, command: Callable[..., Resu
     assert result.stderr.splitlines()[-1] == "Nothing was changed."
     nobody = command("remove", "ruritania", answer="")
     assert nobody.exit_code == 1
-    assert nobody.stderr.splitlines()[-1] == (
-        "Nothing was changed, since nobody answered. Say --yes to not be asked."
-    )
+    assert nobody.stderr.splitlines()[-1] == ("Nothing was changed, since nobody answered. Say --yes to not be asked.")
     assert exists(services, job.id)
 
 
