@@ -173,6 +173,16 @@ def plan(database: Database, keys: Sequence[str], today: datetime.date) -> Plann
     return Planned(jobs, [key for key in keys if key not in jobs])
 
 
+def run_keys(session: Session, jobs: Iterable[int]) -> dict[int, str]:
+    """Give the key of the run of each of these planned jobs, by which Dagster makes only one.
+
+    Dagster remembers a key for ever. An id alone is none: after the database was restored from a backup, or lost, it
+    is given to another job, whose run would never be made.
+    """
+    rows = session.execute(select(Job.id, Job.created).where(Job.id.in_(list(jobs))))
+    return {job_id: f"job-{job_id}-{created:%Y%m%dT%H%M%S}" for job_id, created in rows}
+
+
 def adopt(database: Database, runs: Iterable[tuple[int, str]]) -> int:
     """Note which runs were created for planned jobs, so that they are not asked for again.
 

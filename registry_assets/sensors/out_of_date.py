@@ -70,7 +70,7 @@ def _tick(context: dg.SensorEvaluationContext, database: Database) -> dg.SensorR
     planned = planning.plan(database, [s.key for s in due[:fresh]], today)
     if refused := planned.refused:
         context.log.info("Not due any more, or another process planned their job: %s", ", ".join(refused))
-    requests = [_request(job_id, key) for job_id, key in [*asked, *((id_, key) for key, id_ in planned.jobs.items())]]
+    requests = _requests(database, [*asked, *((id_, key) for key, id_ in planned.jobs.items())])
     if requests and (left := len(due) - fresh + len(waiting) - len(asked)):
         context.log.info("%d more wait for the next ticks", left)
     return dg.SensorResult(
@@ -80,9 +80,16 @@ def _tick(context: dg.SensorEvaluationContext, database: Database) -> dg.SensorR
     )
 
 
-def _request(job_id: int, key: str) -> dg.RunRequest:
+def _requests(database: Database, jobs: Sequence[tuple[int, str]]) -> list[dg.RunRequest]:
+    """Ask for the runs of these jobs, given with their publications' keys."""
+    with database.session(read_only=True) as session:
+        run_keys = planning.run_keys(session, [job_id for job_id, _ in jobs])
     # The run key makes asking again harmless: Dagster makes no second run of the same key.
-    return dg.RunRequest(run_key=f"job-{job_id}", partition_key=key, tags={JOB_TAG: str(job_id)})
+    return [
+        dg.RunRequest(run_key=run_keys[job_id], partition_key=key, tags={JOB_TAG: str(job_id)})
+        for job_id, key in jobs
+        if job_id in run_keys
+    ]
 
 
 def _without_run(instance: DagsterInstance, database: Database, waiting: dict[int, str]) -> list[tuple[int, str]]:
@@ -93,7 +100,13 @@ def _without_run(instance: DagsterInstance, database: Database, waiting: dict[in
     if not waiting:
         return []
     runs = instance.get_runs(dg.RunsFilter(tags={JOB_TAG: [str(job_id) for job_id in waiting]}))
-    found = {int(run.tags[JOB_TAG]): run.root_run_id or run.run_id for run in runs}
+    with database.session(read_only=True) as session:
+        run_keys = planning.run_keys(session, waiting)
+    found = {
+        job_id: run.root_run_id or run.run_id
+        for run in runs
+        if run.tags.get("dagster/run_key") == run_keys.get(job_id := int(run.tags[JOB_TAG]))
+    }
     if found:
         planning.adopt(database, found.items())
     return sorted((job_id, key) for job_id, key in waiting.items() if job_id not in found)

@@ -170,7 +170,7 @@ def test_what_is_due_is_retrieved_without_anybody(week):
         run = record.dagster_run
         job = week.registry.jobs(run.tags["dagster/partition"])[0]
         assert run.job_name == "refresh"
-        assert run.tags["dagster/run_key"] == f"job-{job.id}"
+        assert run.tags["dagster/run_key"] == f"job-{job.id}-{job.created:%Y%m%dT%H%M%S}"
         assert run.tags["registry/job"] == str(job.id)
         assert job.run_id == run.run_id
     for key in ("ruritania", "zenda"):

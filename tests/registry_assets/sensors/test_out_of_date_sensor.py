@@ -65,6 +65,11 @@ class Ticks:
         return made
 
 
+def key_of(job: Job) -> str:
+    """The key of the run of a planned job: another one for each job there ever was."""
+    return f"job-{job.id}-{job.created:%Y%m%dT%H%M%S}"
+
+
 @pytest.fixture
 def tick(registry: TestRegistry) -> Ticks:
     return Ticks(registry)
@@ -94,7 +99,7 @@ def test_the_planned_job_is_there_before_its_run_is_asked_for(registry, tick, ad
     (job,) = registry.jobs("ruritania")[1:]
     assert (job.status, job.run_id, len(job.tasks)) == (Job.Status.PLANNED, None, 5)
     (request,) = result.run_requests
-    assert (request.run_key, request.partition_key) == (f"job-{job.id}", "ruritania")
+    assert (request.run_key, request.partition_key) == (key_of(job), "ruritania")
     assert request.tags == {"registry/job": str(job.id)}
     assert result.skip_reason is None
     assert registry.instance.get_dynamic_partitions(NAME) == ["ruritania"]
@@ -104,7 +109,8 @@ def test_a_crash_between_the_two_is_mended_by_the_next_tick(registry, tick, add)
     """Nobody made the run: it is asked for again, with the same key, until there is one. No second job is planned."""
     add("ruritania", 31)
     first, second = tick(), tick()
-    assert [r.run_key for r in first.run_requests] == [r.run_key for r in second.run_requests] == ["job-2"]
+    expected = [key_of(registry.jobs("ruritania")[-1])]
+    assert [r.run_key for r in first.run_requests] == [r.run_key for r in second.run_requests] == expected
     (run_id,) = tick.make_runs(second)
     assert tick.reason() == "ruritania: job 2 is planned"
     assert len(registry.jobs("ruritania")) == 2
@@ -117,7 +123,23 @@ def test_a_run_that_was_deleted_before_its_job_knew_it_is_asked_for_again(regist
     add("ruritania", 31)
     (run_id,) = tick.make_runs(tick())
     registry.instance.delete_run(run_id)
-    assert [request.run_key for request in tick().run_requests] == ["job-2"]
+    assert [request.run_key for request in tick().run_requests] == [key_of(registry.jobs("ruritania")[-1])]
+
+
+def test_a_job_with_the_id_of_one_that_a_restored_database_has_forgotten_gets_a_run_of_its_own(registry, tick, add):
+    """Dagster remembers the other one's run, and its key: the job would never begin, or be ended with that run."""
+    add("ruritania", 31)
+    result = tick()
+    (old,) = tick.make_runs(result, dg.DagsterRunStatus.SUCCESS)
+    with registry.database.session() as session:
+        earlier = utcnow() - datetime.timedelta(days=1)
+        session.execute(update(Job).where(Job.run_id.is_(None), Job.status == "PLANNED").values(created=earlier))
+    (request,) = tick().run_requests
+    assert request.run_key != result.run_requests[0].run_key
+    assert registry.jobs("ruritania")[-1].run_id is None
+    (run_id,) = tick.make_runs(tick())
+    tick()
+    assert registry.jobs("ruritania")[-1].run_id == run_id != old
 
 
 def test_a_run_that_was_cancelled_in_the_queue_is_not_asked_for_again(registry, tick, add):
