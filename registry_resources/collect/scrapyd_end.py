@@ -35,7 +35,8 @@ class Limits:
     Attributes:
         log: a running crawl to begin its log.
         read: reading a log, at once.
-        ended: waiting for an interrupted crawl to end, at once: within a minute a run has to be cancelled.
+        ended: waiting for an interrupted crawl to end, at once: within a minute a run has to be cancelled, and a look of
+            the sensor that ends the crawls of dead runs has to be over. 5 were observed.
         heard: an interrupt whose answer never came to show in the log, before it is sent again.
         force: an interrupted crawl to end, before it is killed by a second interrupt. Requests that are under way may
             take 6 minutes each (Kingfisher Collect's DOWNLOAD_TIMEOUT).
@@ -45,7 +46,7 @@ class Limits:
 
     log: float = 120.0
     read: float = 30.0
-    ended: float = 40.0
+    ended: float = 25.0
     heard: float = 10.0
     force: float = 900.0
     quiet: float = 180.0

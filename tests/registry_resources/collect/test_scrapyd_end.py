@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from registry_assets.sensors.watch import BUDGET
 from registry_resources.collect.backend import CrawlState
 from registry_resources.collect.scrapyd import ScrapydBackend
+from registry_resources.collect.scrapyd_end import Limits
 from registry_resources.exceptions import RecoverableError, UnexpectedError
 from registry_resources.settings import Settings
 from tests.services.scripted_scrapyd import Fault, ScriptedScrapyd
@@ -63,6 +65,10 @@ class TestCancelling:
             with pytest.raises(RecoverableError, match="was told to end, and hasn't yet"):
                 who.cancel(CRAWL)
         assert scrapyd.interrupts == 1
+
+    def test_waiting_for_the_end_leaves_time_within_a_minute(self) -> None:
+        """ASK-02; and a sensor that began to wait after half a minute is stopped by Dagster after a whole one."""
+        assert BUDGET + Limits().ended + Limits().pause < 60
 
     def test_a_crawl_that_never_ends_is_killed_in_the_end(
         self, scrapyd: ScriptedScrapyd, kingfisher: Settings
