@@ -162,7 +162,7 @@ def _tabulate(work: _Work, progress: Callable[[int, int], None] | None) -> list[
 
     def task(part: Part) -> Task:
         folder = part.path.with_suffix("")
-        return Task("tabulate", {"source": str(part.path), "folder": str(folder)}, label=part)
+        return Task("tabulate", {"source": str(part.path), "lines": part.lines, "folder": str(folder)}, label=part)
 
     def tasks() -> Iterator[Task]:
         for year in parts.years(work.target.directory):

@@ -83,6 +83,7 @@ def rewrite_all(path: Path, final: Path, counts: Counter[str]) -> None:
     with path.open("rb") as file, final.open("wb") as out:
         for line in file:
             if not line.strip():
+                counts["skipped_blank_lines"] += 1
                 continue
             try:
                 jsontext.date_of(line)

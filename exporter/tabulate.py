@@ -79,11 +79,12 @@ def _run(source: Path, folder: Path) -> str | None:
     return None
 
 
-def tabulate(source: str, folder: str) -> dict[str, Any]:
+def tabulate(source: str, lines: int, folder: str) -> dict[str, Any]:
     """Make tables of text of a file of compiled releases.
 
     Args:
         source: the file, one release a line. It is deleted on success.
+        lines: how many it has.
         folder: where to write `<number>.arrow` for each table: a stream of record batches of columns of text,
             compressed, named by their numbers. Null is no value.
 
@@ -112,6 +113,10 @@ def tabulate(source: str, folder: str) -> dict[str, Any]:
     finally:
         files.delete(mended)
         files.delete(work)
+    # flatterer gives no row to a release in which there is nothing, such as `{}` or `{"awards": []}`.
+    rows = found.get(tables.RAW_MAIN, {}).get("rows", 0)
+    if empty := lines - rows - sum(count for name, count in counts.items() if name.startswith("skipped_")):
+        counts["skipped_empty_releases"] = empty
     return {"tables": found, "counts": counts}
 
 

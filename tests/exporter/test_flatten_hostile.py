@@ -215,7 +215,28 @@ def test_lines_that_are_no_json_objects_are_counted_and_lose_no_year(tmp_path: P
     (target.directory / "2021.jsonl.gz").write_bytes(gzip.compress(b"\n".join(lines)))
     summary = flatten(target, formats=("csv", "parquet"))
     assert [row["id"] for row in table(target, "2021", "main")] == ["a", "d"]
-    assert summary.skipped == {"skipped_invalid_json": 3, "skipped_invalid_utf8": 1, "skipped_not_object": 2}
+    assert summary.skipped == {
+        "skipped_blank_lines": 2,
+        "skipped_invalid_json": 3,
+        "skipped_invalid_utf8": 1,
+        "skipped_not_object": 2,
+    }
+
+
+def test_releases_in_which_there_is_nothing_have_no_row_and_are_counted(tmp_path: Path) -> None:
+    """I8: as in flatterer, no row is made of them."""
+    lines = [
+        b'{"awards":[{"id":"1"}]}',
+        b"{}",
+        b'{"awards":[]}',
+        b'{"tender":{}}',
+        b'{"ocid":"x"}',
+        b'{"awards":[{}]}',
+    ]
+    target = export(tmp_path, lines)
+    summary = flatten(target, formats=("csv",))
+    assert {row.get("ocid") for row in table(target, "full", "main")} == {None, "x"}
+    assert summary.skipped == {"skipped_empty_releases": 4}
 
 
 def test_a_truncated_file_is_named_and_nothing_is_left(tmp_path: Path) -> None:

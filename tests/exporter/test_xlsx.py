@@ -176,7 +176,7 @@ def test_a_workbook_that_takes_too_long_harms_no_other_file(tmp_path: Path) -> N
 def waiting(path: Path, **limits: Any) -> Task:
     """A task that waits for ever, at a pipe to which nobody writes."""
     os.mkfifo(path)
-    return Task("tabulate", {"source": str(path), "folder": str(path.with_suffix(".out"))}, **limits)
+    return Task("tabulate", {"source": str(path), "lines": 1, "folder": str(path.with_suffix(".out"))}, **limits)
 
 
 def test_a_worker_is_killed_at_its_limits(tmp_path: Path) -> None:
