@@ -35,8 +35,8 @@ class Limits:
     Attributes:
         log: a running crawl to begin its log.
         read: reading a log, at once.
-        ended: waiting for an interrupted crawl to end, at once: within a minute a run has to be cancelled, and a look of
-            the sensor that ends the crawls of dead runs has to be over. 5 were observed.
+        ended: waiting for an interrupted crawl to end, at once: within a minute a run has to be cancelled, and the
+            sensor that ends the crawls of dead runs has to be done. 5 were observed.
         heard: an interrupt whose answer never came to show in the log, before it is sent again.
         force: an interrupted crawl to end, before it is killed by a second interrupt. Requests that are under way may
             take 6 minutes each (Kingfisher Collect's DOWNLOAD_TIMEOUT).
