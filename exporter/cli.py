@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
+    from exporter import manifest
+
 FORMATS = ("csv", "parquet", "xlsx")
 
 
@@ -117,31 +119,36 @@ def _verify(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     found, wrong = verify.verify(Export.at(options.directory), workers=options.workers, progress=_Progress("verify"))
     for line in wrong:
         _say(line)
+    return {**_held(found), "seconds": round(time.monotonic() - start, 3), "wrong": wrong}, 1 if wrong else 0
+
+
+def _held(found: manifest.Manifest) -> dict[str, Any]:
+    """Say what an export holds, in the words of the stages' summaries."""
     return {
         "files": len(found.files),
         "rows": found.counts.get("releases", 0),
         "bytes": sum(entry.bytes for entry in found.files),
-        "seconds": round(time.monotonic() - start, 3),
-        "skipped": {name: count for name, count in found.counts.items() if name.startswith("skipped_")},
-        "wrong": wrong,
-    }, 1 if wrong else 0
+        "skipped": {name: count for name, count in found.counts.items() if name.startswith("skipped_") and count},
+    }
 
 
 def _status(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     from exporter import manifest  # noqa: PLC0415
 
+    start = time.monotonic()
     target = Export.at(options.directory)
     if not target.directory.is_dir():
         raise ExporterError(f"{target.directory}: there is no such folder: export first")
-    found = manifest.read(target.directory)
+    found = manifest.read(target.directory) or manifest.Manifest()
     return {
         "status": target.status,
         "published": target.published,
-        "stages": list(found.stages) if found else [],
-        "releases": found.counts.get("releases", 0) if found else 0,
-        "counts": found.counts if found else {},
-        "missing": [entry.model_dump() for entry in found.missing] if found else [],
-        "files": target.files,
+        "stages": list(found.stages),
+        **_held(found),
+        "seconds": round(time.monotonic() - start, 3),
+        "counts": found.counts,
+        "missing": [entry.model_dump() for entry in found.missing],
+        "downloads": target.files,
     }, 0
 
 

@@ -69,6 +69,10 @@ def test_a_whole_session(source: Path, tmp_path: Path) -> None:
     done = run("status", directory)
     assert json.loads(done.stdout)["status"] == "COMPLETED"
     assert json.loads(done.stdout)["counts"]["skipped_export_invalid_json"] == 1
+    assert json.loads(done.stdout)["skipped"] == {"skipped_export_invalid_json": 1}
+    assert json.loads(done.stdout)["rows"] == 40
+    assert json.loads(done.stdout)["files"] == len(manifest.read(directory).files)
+    assert json.loads(done.stdout)["downloads"]["csv"]["full"] == (directory / "full.csv.tar.gz").stat().st_size
 
     (directory / "2020.jsonl.gz").unlink()
     done = run("verify", directory)
