@@ -24,6 +24,7 @@ from exporter import files, manifest, parts, project, tables, xlsx
 from exporter.errors import EmptyExportError, ExporterError, StageError
 from exporter.parts import FULL, UNDATED, Part
 from exporter.summary import Summary
+from exporter.util import PARQUET
 from exporter.workers import Outcome, Pool, Task
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from exporter.util import Export
 
 FORMATS = ("csv", "parquet", "xlsx")
+_WHOLE = {"csv": f"{FULL}.csv.tar.gz", "parquet": PARQUET, "xlsx": f"{FULL}.xlsx"}
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _WORK = "flatten-work"
 
@@ -127,6 +129,7 @@ def flatten(
                 work.entries += made.entries
                 work.missing += made.missing
                 work.counts.update(made.counts)
+            work.missing += _not_asked_for(formats)
             locks.check()
             _put_in_place(work)
             _record(work, found)
@@ -155,6 +158,20 @@ def flatten(
             "counts": dict(sorted(work.counts.items())),
         },
     )
+
+
+def _not_asked_for(formats: Sequence[str]) -> list[manifest.Missing]:
+    """Say why files of other formats are missing."""
+    return [
+        manifest.Missing(
+            format=name,
+            name=_WHOLE[name],
+            reason_code="not_asked_for",
+            reason=f"{name}: only {', '.join(formats)} was asked for",
+        )
+        for name in FORMATS
+        if name not in formats
+    ]
 
 
 def _tabulate(work: _Work, progress: Callable[[int, int], None] | None) -> list[_Piece]:
@@ -233,7 +250,7 @@ def _project(work: _Work, cells: Sequence[_Cell]) -> None:
     def tasks() -> Iterator[Task]:
         for cell in sorted(cells, key=lambda cell: -cell.rows * len(cell.table.columns)):
             partition = NULL_PARTITION if cell.year == UNDATED else cell.year
-            final = Path("parquet", cell.table.name, f"year={partition}", "part-0.parquet")
+            final = Path(PARQUET, cell.table.name, f"year={partition}", "part-0.parquet")
             if "parquet" in work.formats:
                 (work.folder / final).parent.mkdir(parents=True)
             yield Task(
@@ -323,7 +340,7 @@ def _put_in_place(work: _Work) -> None:
     """Give every file its final name, synced."""
     directory = work.target.directory
     if "parquet" in work.formats:
-        files.replace_tree(work.folder / "parquet", directory / "parquet")
+        files.replace_tree(work.folder / PARQUET, directory / PARQUET)
     for entry in work.entries:
         if entry.format != "parquet":
             files.sync_file(work.folder / entry.name)

@@ -312,3 +312,8 @@ def test_formats_can_be_chosen(tmp_path: Path) -> None:
     flatten(target, formats=("parquet",))
     names = {path.name for path in target.directory.iterdir()}
     assert names == {"2021.jsonl.gz", "full.jsonl.gz", "manifest.json", "parquet"}
+    found = manifest.read(target.directory)
+    assert [(entry.name, entry.reason) for entry in found.missing] == [
+        ("full.csv.tar.gz", "csv: only parquet was asked for"),
+        ("full.xlsx", "xlsx: only parquet was asked for"),
+    ]
