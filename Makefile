@@ -41,8 +41,9 @@ crash: install ## Kill the exporter and runs at thousands of moments, and check 
 soak: install ## Let 150 publications live for two simulated months
 	REGISTRY_SOAK='150 60' REGISTRY_SOAK_REPORT=$(REGISTRY_HOME)/soak.json $(BIN)/python -m pytest tests/registry_assets/test_soak.py
 
-bench: install ## Compare the exporter with the plain way
-	$(BIN)/python benchmarks/bench_exporter.py
+bench: install ## Compare the exporter with the plain way (BENCH='--input FILE' on another input, SCALE=--large to 5 GB)
+	$(BIN)/python benchmarks/bench_exporter.py --excel $(BENCH)
+	$(BIN)/python benchmarks/bench_exporter.py --scale $(SCALE)
 	$(BIN)/python benchmarks/bench_kingfisher.py
 
 clean: ## Remove what the commands above made
