@@ -43,7 +43,7 @@ def read_latest(root: str | os.PathLike[str] | None, key: str) -> Pointer | None
     """Read a publication's pointer. None if nothing was published.
 
     Raises:
-        BrokenExportError: if it is damaged.
+        BrokenExportError: if it is damaged, or can't be read.
     """
     path = Export(key, basename=LATEST, root=root).path
     try:
@@ -52,6 +52,8 @@ def read_latest(root: str | os.PathLike[str] | None, key: str) -> Pointer | None
         return None
     except ValidationError:
         raise BrokenExportError(f"{path}: it is no pointer to an export: delete it, then publish again") from None
+    except OSError as error:
+        raise BrokenExportError(f"{path}: it can't be read: {error.strerror or error}") from error
 
 
 def _latest_lock(target: Export) -> lock.Locks:

@@ -7,7 +7,7 @@ here: the rule of retention (`rules/retention.py`), or how things are deleted (`
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -111,12 +111,26 @@ def clean(
     report = Report(dry_run)
     grace = datetime.timedelta(hours=0 if at_once else services.settings.keep_failed_hours)
     for publication in facts.read(services, keys):
-        report.actions += _Pass(services, publication, grace, now or utcnow(), dry_run=dry_run).run()
-    for orphan in find_orphans(services, keys, now or utcnow()):
+        one = _Pass(services, publication, grace, now or utcnow(), dry_run=dry_run)
+        report.actions += _telling(one.run(), publication.key, "it could not be looked at")
+    orphans = _orphans(services, keys, now or utcnow(), dry_run=dry_run)
+    report.actions += _telling(orphans, "", "not all that has no job could be looked for")
+    return report
+
+
+def _telling(actions: Iterator[Action], key: str, what: str) -> Iterator[Action]:
+    """Go on with others where something can't be looked at, such as a folder that can't be read (JOB-21)."""
+    try:
+        yield from actions
+    except Exception as e:  # noqa: BLE001 (whatever it is, what others no longer need is deleted all the same)
+        yield Action(key, None, "keep", what, warning=True, problem=_said(e))
+
+
+def _orphans(services: Services, keys: Collection[str], now: datetime.datetime, *, dry_run: bool) -> Iterator[Action]:
+    for orphan in find_orphans(services, keys, now):
         action = Action(orphan.publication, orphan.job, "orphan" if orphan.remove else "keep", orphan.reason)
         action = replace(action, warning=not orphan.remove)
-        report.actions.append(_attempt(action, orphan.paths, orphan.remove, dry_run=dry_run))
-    return report
+        yield _attempt(action, orphan.paths, orphan.remove, dry_run=dry_run)
 
 
 @dataclass(frozen=True)
@@ -129,15 +143,14 @@ class _Pass:
     now: datetime.datetime
     dry_run: bool
 
-    def run(self) -> list[Action]:
+    def run(self) -> Iterator[Action]:
         """Decide and do."""
         jobs = {job.id: job for job in self.publication.jobs}
         pointer, problem = self.publication.pointer, self.publication.problem
         if problem:
-            return [
-                Action(self.publication.key, None, "keep", "its pointer can't be read", warning=True, problem=problem)
-            ]
-        done: list[Action] = []
+            reason = "its pointer can't be read"
+            yield Action(self.publication.key, None, "keep", reason, warning=True, problem=problem)
+            return
         for decision in retention.decide(
             [facts.of(job) for job in jobs.values()],
             active=self.publication.active,
@@ -146,10 +159,9 @@ class _Pass:
         ):
             job = jobs[decision.job]
             if decision.keep:
-                done += self._keep(job, decision)
+                yield from self._keep(job, decision)
             else:
-                done.append(self._delete(job, decision.reason))
-        return done
+                yield self._delete(job, decision.reason)
 
     def _keep(self, job: JobRow, decision: retention.Decision) -> list[Action]:
         """Keep a job, but maybe not its temporary data, nor all of its exports."""

@@ -256,15 +256,20 @@ def mend(services: Services) -> list[str]:
     """
     said = []
     with services.database.session(read_only=True) as session:
-        rows = session.execute(select(Collection.key, Collection.active_job_id)).all()
+        rows = session.execute(select(Collection.key, Collection.active_job_id).order_by(Collection.key)).all()
     for key, active in rows:
         try:
             pointer = publish.read_latest(services.settings.exporter_dir, key)
         except BrokenExportError as e:
             said.append(f"{key}: {e}.")
             continue
-        if pointer and pointer.job != str(active) and pointer.job.isdigit() and _finish(services, key, pointer):
-            said.append(f"{key}: job {pointer.job} was published, and its process died before it could say so.")
+        if pointer is None or pointer.job == str(active) or not pointer.job.isdigit():
+            continue
+        try:
+            if _finish(services, key, pointer):
+                said.append(f"{key}: job {pointer.job} was published, and its process died before it could say so.")
+        except (DataRegistryError, OSError, ValueError) as e:  # one broken export keeps no other from being finished
+            said.append(f"{key}: the database can't be told that job {pointer.job} was published: {redact(str(e))}.")
     return said
 
 

@@ -121,6 +121,26 @@ def test_what_failed_stays_for_a_day_to_be_taken_up_again(services: Services) ->
     assert third.temporary == [False, False]
 
 
+@pytest.mark.parametrize("job", ["", "twelve"])
+def test_a_publication_that_cant_be_looked_at_keeps_no_other_from_being_cleaned_up(
+    services: Services, job: str
+) -> None:
+    """JOB-21: `latest.json` can't be read, or names what no registry ever published."""
+    odd, well = (make_job(services, key, active=True) for key in ("borduria", "ruritania"))
+    pointer = odd.export.with_name("latest.json")
+    text = pointer.read_text().replace(f'"{odd.id}"', f'"{job}"', 1)
+    pointer.unlink()
+    if job:
+        write(pointer, text)
+    else:
+        pointer.mkdir()
+    report = clean(services)
+    assert did(report, well) == ["wipe"]
+    (problem,) = report.problems
+    assert (problem.publication, problem.action, problem.warning) == ("borduria", "keep", True)
+    assert odd.everything == [True] * 4
+
+
 def test_a_passing_failure_is_told_and_mended_by_the_next_pass(services: Services) -> None:
     """RET-05, DEF-18: nothing is recorded as wiped before it is; other publications are cleaned up all the same."""
     unwilling = dataclasses.replace(services, process=Unwilling(services.settings))

@@ -124,6 +124,19 @@ def test_a_process_that_dies_before_the_pointer_moves_has_published_nothing(
     assert collection(services).active_job_id == second
 
 
+def test_a_publication_that_cant_be_mended_is_told_and_keeps_no_other_from_it(services: Services) -> None:
+    """As when somebody deleted a file of the version that its process could not write down. Sensors go on."""
+    with services.database.session() as session:
+        session.add(Collection(key="borduria", title="Borduria", source_id="bulk"))
+    for key in ("borduria", "ruritania"):
+        with dying_after_the_pointer_moved():
+            publish_job(services, add_version(services, key))
+    (services.settings.exporter_dir / "borduria" / "1" / "coverage.json").unlink()
+    broken, mended = mend(services)
+    assert broken.startswith("borduria: the database can't be told that job 1 was published: ")
+    assert mended == "ruritania: job 2 was published, and its process died before it could say so."
+
+
 def test_a_pointer_that_is_damaged_is_told_and_left_alone(services: Services) -> None:
     """Nobody knows what it said."""
     publish_job(services, add_version(services, "ruritania"))
