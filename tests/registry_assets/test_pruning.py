@@ -57,14 +57,14 @@ DEFS = dg.Definitions(assets=[one, two, document], jobs=[tidy], executor=dg.in_p
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+def instance(request: pytest.FixtureRequest, instance_folder: Path) -> Iterator[dg.DagsterInstance]:
     overrides: dict[str, Any] = {}
     if request.param == "postgresql":
         server, name = request.getfixturevalue("postgresql"), f"dagster_{next(NUMBERS)}"
         servers.create_database(server, name)
         url = servers.database_url(server, name).replace("postgresql:", "postgresql+psycopg2:", 1)
         overrides = {"storage": {"postgres": {"postgres_url": url}}}
-    with dg.instance_for_test(overrides=overrides, temp_dir=str(tmp_path)) as instance:
+    with dg.instance_for_test(overrides=overrides, temp_dir=str(instance_folder)) as instance:
         instance.add_dynamic_partitions(NAME, KEYS)
         yield instance
 
@@ -210,9 +210,9 @@ def test_a_kill_in_between_is_mended_by_the_next_time(
     assert runs(instance) == {stays}
 
 
-def test_sqlite_gives_the_space_back(tmp_path: Path) -> None:
+def test_sqlite_gives_the_space_back(instance_folder: Path) -> None:
     """SQLite's files don't shrink by themselves."""
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+    with dg.instance_for_test(temp_dir=str(instance_folder)) as instance:
         instance.add_dynamic_partitions(NAME, KEYS)
         for _ in range(3):
             instance.report_runless_asset_event(dg.AssetMaterialization("big", metadata={"text": "x" * 1000}))

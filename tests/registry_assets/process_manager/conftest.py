@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +20,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
+def database(settings: Settings, sqlite: Path) -> Iterator[Database]:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(sqlite, settings.home / "registry.sqlite3")
     database = Database(settings.database_url)
-    database.migrate()
     with database.session() as session:
         session.add(Collection(key="ruritania", title="Ruritania", source_id="bulk"))
     yield database

@@ -20,7 +20,7 @@ from registry_assets.process_manager.services import Services
 from registry_assets.sensors.watch import look, watch
 from registry_resources.database import Job, Task, utcnow
 from registry_resources.exceptions import RecoverableError
-from registry_resources.settings import KINGFISHER_VARIABLES, Settings
+from registry_resources.settings import Settings
 from tests.support.backends import COMPLETED, ScriptedProcess
 from tests.support.registry import TestRegistry
 
@@ -103,15 +103,11 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    for name in ("DATABASE_URL", "EXPORTER_DIR", "REGISTRY_TASK_DEADLINE", "REGISTRY_MAX_RETRIES"):
-        monkeypatch.delenv(name, raising=False)
-    for name in KINGFISHER_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("REGISTRY_HOME", str(tmp_path / "home"))
+def world(instance_folder: Path, registry_home: Path) -> Iterator[World]:
     retries = {"run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}}
-    with dg.instance_for_test(temp_dir=str(tmp_path), overrides=retries) as instance:
+    with dg.instance_for_test(temp_dir=str(instance_folder), overrides=retries) as instance:
         made = World(TestRegistry(Settings.from_env(), instance))
+        assert made.registry.settings.home == registry_home
         yield made
         made.registry.database.dispose()
 
