@@ -17,6 +17,9 @@ from exporter.util import MANIFEST, Export
 from registry_assets import metadata as md
 from registry_resources.exceptions import UnexpectedError
 
+_ORDINARY = ("releases", "releases_undated")
+"""Counts of what every export has."""
+
 
 class ExportView:
     """What the manifest of an export says.
@@ -64,9 +67,15 @@ class ExportView:
         return md.table(records, {"file": "string", "why": "string"})
 
     def skipped(self) -> Mapping[str, Any]:
-        """What the stages left out or altered, by reason, if anything was."""
-        counts = {name: n for name, n in self.manifest.counts.items() if name.startswith("skipped") and n}
-        return {"skipped": md.counts(counts, label="what")} if counts else {}
+        """What the stages left out, and what they altered or found unusual, if anything was (I8)."""
+        counts = {name: n for name, n in self.manifest.counts.items() if n and name not in _ORDINARY}
+        left_out = {name: n for name, n in counts.items() if name.startswith("skipped")}
+        unusual = {name: n for name, n in counts.items() if name not in left_out}
+        return {
+            label: md.counts(found, label="what")
+            for label, found in (("skipped", left_out), ("unusual", unusual))
+            if found
+        }
 
 
 def _year_order(entry: manifests.FileEntry) -> tuple[int, int]:
