@@ -13,7 +13,46 @@ import pytest
 from registry_resources.database import Database, schema
 from tests.support import postgresql as servers
 
+LONG = (
+    "deploy/test_production.py",
+    "exporter/test_crash.py",
+    "registry_assets/commands/test_run_after_a_death.py",
+    "registry_assets/test_by_itself.py",
+    "registry_assets/test_crash_runs.py",
+    "registry_assets/test_kingfisher_cases.py",
+    "registry_assets/test_kingfisher_services.py",
+    "registry_assets/test_outages.py",
+    "registry_assets/test_recovery.py",
+    "registry_assets/test_soak.py",
+)
+"""Files whose few tests take minutes, and most of them several processes at once."""
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep pytest-xdist from putting the files with the fewest tests last, which are the long ones."""
+    config.option.loadscopereorder = False
+    missing = [name for name in LONG if not (Path(__file__).parent / name).is_file()]
+    assert not missing, f"no longer there: {missing}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the long files over the first two thirds: seldom two at once, and none alone at the end.
+
+    Files, and the tests in each, otherwise keep their order, which is random.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    long = [path for path in files if path.as_posix().endswith(LONG)]
+    others = [path for path in files if path not in long]
+    step = max(1, len(others) * 2 // 3 // max(1, len(long)))
+    for place, path in enumerate(long):
+        others.insert(place * (step + 1), path)
+    items[:] = [item for path in others for item in files[path]]
 
 
 def _surroundings() -> dict[str, object]:
