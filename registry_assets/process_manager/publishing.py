@@ -53,9 +53,10 @@ class BlockedError(RefusedError):
 class BrokenError(RefusedError):
     """What a task made is not whole. Nobody can accept that: the task has to be done again."""
 
-    def __init__(self, job: Job, found: list[Finding]) -> None:
-        """Say what is wrong."""
-        super().__init__(f"{job.collection.key}: job {job.id} failed its checks: {blocking_reason(found)}", found)
+    def __init__(self, job: Job, found: list[Finding], remedy: str = "") -> None:
+        """Say what is wrong, and what to do, if the reason doesn't."""
+        said = f"{job.collection.key}: job {job.id} failed its checks: {blocking_reason(found)} {remedy}"
+        super().__init__(said.rstrip(), found)
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,19 @@ def publish_job(services: Services, job_id: int) -> Published:
         through_outages(lambda: end(lambda session: block(session, job_id, found)))
         raise
     except Exception as e:
-        reason = f"publishing: {e}"
+        said = _said(services, job_id, e)
+        reason = f"publishing: {said}"
         through_outages(lambda: end(lambda session: job_store.end_job(session, job_id, Job.Result.FAILED, reason)))
+        if said != str(e):
+            raise UnexpectedError(said) from e
         raise
+
+
+def _said(services: Services, job_id: int, error: Exception) -> str:
+    if not isinstance(error.__cause__, BrokenExportError):
+        return str(error)
+    with services.database.session(read_only=True) as session:
+        return exports.with_remedy(services, session.get_one(Job, job_id), str(error))
 
 
 def _publish(services: Services, job_id: int) -> Published:
@@ -144,7 +155,8 @@ def judge_task(services: Services, job_id: int, stage: TaskType) -> list[Finding
         with services.database.session(read_only=True) as session:
             job = session.get_one(Job, job_id)
             found = findings.of_task(services, job, stage)
-            _refuse(job, found)
+            whole = stage == Task.Type.FLATTENER  # then every file was read
+            _refuse(job, found, lambda: exports.remedy(services, job, thorough=True) if whole else "")
             return found
     except BlockedError as e:
         with services.database.session() as session:
@@ -160,11 +172,11 @@ def judge_task(services: Services, job_id: int, stage: TaskType) -> list[Finding
         raise
 
 
-def _refuse(job: Job, found: list[Finding]) -> str:
+def _refuse(job: Job, found: list[Finding], remedy: Callable[[], str] = str) -> str:
     """Raise if a check blocks. Returns why it would have, had nobody accepted it, or ""."""
     broken = [finding for finding in found if finding.blocks and not finding.overridable]
     if broken:
-        raise BrokenError(job, found)
+        raise BrokenError(job, found, remedy())
     reason = blocking_reason(found)
     if reason and not job.is_accepted:
         raise BlockedError(job, found)

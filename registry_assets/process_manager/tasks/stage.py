@@ -48,7 +48,7 @@ class StageTask(TaskManager):
         if code is None:
             return Task.Status.RUNNING, None
         if code != 0:
-            return Task.Status.COMPLETED, self._child.failure()
+            return Task.Status.COMPLETED, exports.with_remedy(self.services, self.job, self._child.failure())
         self._result = self._child.result()
         self.finish(self._target, self._result)
         return Task.Status.COMPLETED, None
