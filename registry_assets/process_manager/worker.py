@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from registry_resources.exceptions import UnexpectedError
+
 
 def identity(pid: int | None = None) -> dict[str, Any]:
     """Say which process this is, so that another can tell whether it is still there.
@@ -52,9 +54,22 @@ def is_gone(worker: Mapping[str, Any] | None) -> bool | None:
 
 
 def kill(worker: Mapping[str, Any]) -> None:
-    """Kill a process of this machine, unless it is gone."""
-    if is_gone(worker) is False:
+    """Kill a process of this machine, unless it is gone.
+
+    Raises:
+        UnexpectedError: if it is another user's.
+    """
+    if is_gone(worker) is not False:
+        return
+    try:
         os.kill(_number(worker.get("pid")), signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise UnexpectedError(
+            f"process {worker.get('pid')} on {worker.get('host')} is another user's, so it can't be killed from here. "
+            f"Kill it by hand"
+        ) from None
 
 
 def exists(pid: int) -> bool:

@@ -24,7 +24,7 @@ from registry_assets.process_manager.recovery import Memory, OpenJob
 from registry_assets.process_manager.services import Services
 from registry_resources.database import Job, utcnow
 from registry_resources.database.choices import JobResult
-from registry_resources.exceptions import DataRegistryError
+from registry_resources.exceptions import DataRegistryError, UnexpectedError
 from registry_resources.redaction import redact
 
 SILENT_FOR = 120.0
@@ -93,11 +93,15 @@ def look(instance: DagsterInstance, services: Services, memory: Memory) -> list[
     reasons: dict[int, str] = {}
     for run in begun:
         job = by_run.get(run.run_id)
-        reason = _why_dead(instance, services, run, job, memory)
+        key = job.key if job else run.tags.get("dagster/partition", run.job_name)
+        try:
+            reason = _why_dead(instance, services, run, job, memory)
+        except UnexpectedError as e:
+            said.append(f"{key}: run {run.run_id[:8]} hangs: {e}.")
+            continue
         if reason is None:
             continue
         retried = runs.end_dead(instance, run, reason, services.settings.max_retries)
-        key = job.key if job else run.tags.get("dagster/partition", run.job_name)
         said.append(f"{key}: run {run.run_id[:8]} was ended{', and is retried' if retried else ''}. {reason}.")
         if job:
             reasons[job.id] = reason
@@ -167,7 +171,11 @@ def _see_to(
             if job.id in reasons:
                 recovery.await_retry(services.database, job, reasons[job.id])
             continue
-        if not gone and job.worker and not job.is_idle and not _is_left(job, memory):
+        try:
+            if not gone and job.worker and not job.is_idle and not _is_left(job, memory):
+                continue
+        except UnexpectedError as e:
+            said.append(f"{job.key}: job {job.id} hangs: {e}.")
             continue
         how = _how_it_ended(job, family, reasons.get(job.id), memory)
         if how is not None and recovery.end(services.database, job, *how):

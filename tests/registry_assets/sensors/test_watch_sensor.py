@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from registry_assets.process_manager import lease, worker
 from registry_assets.process_manager.recovery import Memory
 from registry_assets.process_manager.services import Services
 from registry_assets.sensors.watch import look, watch
-from registry_resources.database import Job, Task, utcnow
+from registry_resources.database import Collection, Job, Task, utcnow
 from registry_resources.exceptions import RecoverableError
 from registry_resources.settings import Settings
 from tests.support.backends import COMPLETED, ScriptedProcess
@@ -225,6 +226,37 @@ def test_a_process_that_stands_still_is_killed(world: World, process: subprocess
     assert process.wait(5) == -9
     assert world.status(run_id) == Status.FAILURE
     assert world.found(job_id).is_complete
+
+
+def test_a_process_that_may_not_be_killed_keeps_no_other_from_being_ended(
+    world: World, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that root started on the command line. It is told at each look until somebody has killed it."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    stuck = world.run(Status.STARTED)
+    world.job(stuck, worker.identity(process.pid))
+    assert world.look(after=599) == []
+    other = world.run(Status.STARTED)
+    world.registry.add("borduria")
+    with world.registry.database.session() as session:
+        job = Job.plan(session.query(Collection).filter_by(key="borduria").one(), run_id=other)
+        session.add(job)
+        job.initiate()
+        # One that had the same id before.
+        job.context[lease.WORKER] = {**worker.identity(process.pid), "started": 1, "run": other}
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.os, "kill", refuse)
+        said = {sentence.partition(":")[0]: sentence for sentence in reversed(world.look(after=60))}
+    assert said["borduria"].startswith(f"borduria: run {other[:8]} was ended.")
+    assert said["ruritania"] == (
+        f"ruritania: run {stuck[:8]} hangs: process {process.pid} on {socket.gethostname()} is another user's, so it "
+        "can't be killed from here. Kill it by hand."
+    )
+    assert (world.status(stuck), world.status(other)) == (Status.STARTED, Status.FAILURE)
+    assert process.poll() is None
 
 
 def test_a_task_long_after_its_deadline_is_ended_though_it_beats(
