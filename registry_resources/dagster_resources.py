@@ -6,6 +6,7 @@ missing is told in the run that needs it. Does not belong here: the backends the
 
 from dagster import ConfigurableResource
 
+from registry_resources import logs
 from registry_resources.collect.backend import CollectBackend
 from registry_resources.database import Database
 from registry_resources.process.backend import ProcessBackend
@@ -16,12 +17,14 @@ class SettingsResource(ConfigurableResource["SettingsResource"]):
     """The registry's settings, from environment variables."""
 
     def read(self) -> Settings:
-        """Return them.
+        """Return them. `LOG_LEVEL` is in force from then on.
 
         Raises:
             ConfigurationError: if a value can't be used.
         """
-        return Settings.from_env()
+        settings = Settings.from_env()
+        logs.configure(settings.log_level)
+        return settings
 
 
 class DatabaseResource(ConfigurableResource["DatabaseResource"]):

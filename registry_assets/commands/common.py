@@ -66,10 +66,13 @@ def open_database() -> Iterator[Database]:
     Raises:
         ConfigurationError: if it isn't, with the remedy.
     """
-    from registry_resources.database import Database  # noqa: PLC0415 - not before it is needed
+    from registry_resources import logs  # noqa: PLC0415 - not before it is needed
+    from registry_resources.database import Database  # noqa: PLC0415
     from registry_resources.settings import Settings  # noqa: PLC0415
 
-    database = Database(Settings.from_env().database_url)
+    settings = Settings.from_env()
+    logs.configure(settings.log_level)
+    database = Database(settings.database_url)
     try:
         database.check()
         yield database
