@@ -36,6 +36,7 @@ def test_examples_run_and_print_what_is_in_the_data(tmp_path: Path, monkeypatch:
     jsonl.export(target, [lines])
     assert flatten(target, formats=("parquet",)).details["counts"] == {"columns_renamed_in_parquet": 2}
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("_RJEM_MALLOC_CONF", "")  # polars sets it when it is imported: it goes again after the test
     examples = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     printed = []
     for example in examples:
