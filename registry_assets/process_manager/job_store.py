@@ -130,6 +130,9 @@ def _job_of_run(session: Session, collection: Collection, stage: TaskType | None
         job = session.scalar(select(Job).where(Job.run_id == run_id, Job.collection_id == collection.id))
         if job is None:
             continue
+        # A run that is executed again after another has refreshed the publication goes on with the newer data.
+        if job.is_complete and (collection.active_job_id or 0) > job.id:
+            return None
         # A run that is executed again as a whole, after it had collected, means to collect again.
         again = run_id != run.run_id and not run.resumes and stage == JOB_TASKS_PLAN[0]
         return None if again and job.task(JOB_TASKS_PLAN[0]).result == Task.Result.OK else job

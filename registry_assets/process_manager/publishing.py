@@ -120,6 +120,7 @@ def _publish(services: Services, job_id: int) -> Published:
     with services.database.session(read_only=True) as session:
         job = session.get_one(Job, job_id)
         _require_tasks(job)
+        _refuse_if_superseded(job)
         found = findings.of_version(services, job)
         held = findings.profile(exports.current(services, job), job)
         blocked = _refuse(job, found)
@@ -127,6 +128,7 @@ def _publish(services: Services, job_id: int) -> Published:
         services.guard(session)
         job = session.get_one(Job, job_id)
         _require_tasks(job)
+        _refuse_if_superseded(job)
         if job.blocked and not blocked:
             job.blocked, job.accepted_at, job.accepted_by, job.accepted_reason = "", None, "", ""
         _complete(job)
@@ -189,6 +191,16 @@ def _require_tasks(job: Job) -> None:
         raise UnexpectedError(
             f"{job.collection.key}: job {job.id} can't be published before {', '.join(missing)} has succeeded. "
             f"Materialise what is missing, then `published`."
+        )
+
+
+def _refuse_if_superseded(job: Job) -> None:
+    """Readers never get older data instead of newer, as when the failed run of an older job is executed again."""
+    active = job.collection.active_job_id
+    if active is not None and active > job.id:
+        raise UnexpectedError(
+            f"{job.collection.key}: job {job.id} can't be published, since the later job {active} is. Nothing has to "
+            f"be done; to refresh the publication, materialise `collected` and what follows it in a new run."
         )
 
 

@@ -108,7 +108,7 @@ def test_executing_a_whole_run_again_after_it_collected_starts_a_new_job(
 
 @pytest.mark.parametrize("stage", [Task.Type.COLLECT, Task.Type.PROCESS, None])
 def test_a_retry_of_a_run_that_was_executed_again_as_a_whole_works_on_that_ones_job(
-    database: Database, collected_job: int, stage: Task.Type | None
+    database: Database, collected_job: int, stage: Task.Type | None  # type: ignore[valid-type]
 ) -> None:
     """All three have one root run: what its job published must not be made anew, nor published over a newer one."""
     succeed(database, collected_job)
@@ -117,6 +117,33 @@ def test_a_retry_of_a_run_that_was_executed_again_as_a_whole_works_on_that_ones_
     assert find(database, stage, retry) == job_id
     again = RunIdentity("run-4", "run-1", collects=True, resumes=True, retried=("run-3", "run-2", "run-1"))
     assert find(database, stage, again) == job_id
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_a_run_that_is_executed_again_after_a_later_job_was_published_leaves_its_old_job_alone(
+    database: Database, collected_job: int, *, resumes: bool
+) -> None:
+    """It collects anew into a job of its own, or does its task again on the published job: never with older data."""
+    with database.session() as session:
+        old = session.get_one(Job, collected_job)
+        old.tasks[0].complete(Task.Result.FAILED, "no luck")
+        old.complete(Job.Result.FAILED, "no luck")
+        newer = Job.plan(old.collection, run_id="run-2")
+        session.add(newer)
+        session.flush()
+        newer_id = newer.id
+        newer.initiate()
+        newer.tasks[0].initiate()
+        newer.tasks[0].complete(Task.Result.OK)
+    succeed(database, newer_id)
+    with database.session() as session:
+        newer = session.get_one(Job, newer_id)
+        newer.collection.active_job = newer
+    again = RunIdentity("run-3", "run-1", collects=True, resumes=resumes, retried=("run-1",))
+    assert find(database, Task.Type.FLATTENER, again) == newer_id
+    started = find(database, Task.Type.COLLECT, again)
+    assert started not in {collected_job, newer_id}
+    assert find(database, Task.Type.PROCESS, again) == started
 
 
 def test_a_second_run_is_refused_while_another_works_on_the_publication(

@@ -77,6 +77,23 @@ def test_a_job_with_a_task_that_has_not_succeeded_is_not_published(services: Ser
     assert found.job == str(first) == str(collection(services).active_job_id)
 
 
+def test_an_older_job_is_not_published_over_a_newer_one(services: Services) -> None:
+    """As when its failed run goes on after another has refreshed the publication: readers keep what is new."""
+    older = add_version(services, "ruritania")
+    with services.database.session() as session:
+        session.get_one(Job, older).complete(Job.Result.FAILED, "no luck")
+    newer = add_version(services, "ruritania")
+    publish_job(services, newer)
+    before = pointer(services)
+    with services.database.session() as session:
+        session.get_one(Job, older).initiate()
+    with pytest.raises(UnexpectedError, match=f"job {older} can't be published, since the later job {newer} is"):
+        publish_job(services, older)
+    assert pointer(services) == before
+    assert collection(services).active_job_id == newer
+    assert job(services, older).result == Job.Result.FAILED
+
+
 def test_a_process_that_dies_after_the_pointer_moved_is_mended(services: Services) -> None:
     """JOB-16: the database says what readers see, at the next look; and publishing again changes nothing else."""
     first = add_version(services, "ruritania")
