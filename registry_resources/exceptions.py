@@ -1,4 +1,7 @@
-"""The errors the registry tells apart. Nothing else: how each is handled is the process manager's business."""
+"""The errors the registry tells apart.
+
+Does not belong here: how each is handled, which is the process manager's business.
+"""
 
 
 class DataRegistryError(Exception):

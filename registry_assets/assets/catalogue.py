@@ -1,4 +1,8 @@
-"""The asset `catalogue`: the document that lists everything that is published. One for all publications."""
+"""The asset `catalogue`: the document that lists everything that is published. One for all publications.
+
+Does not belong here: what the document holds (`process_manager.document`), or when it is made
+(`sensors.catalogue_document`).
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""The asset `collected`: the files that a crawl retrieved. Starts a job."""
+"""The asset `collected`: the files that a crawl retrieved. Starts a job.
+
+Does not belong here: how crawls run (`process_manager.tasks.collect`), or when they are accepted (`rules.acceptance`).
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,7 @@
-"""The asset `coverage`: which fields are filled, and how often."""
+"""The asset `coverage`: which fields are filled, and how often.
+
+Does not belong here: counting (`exporter.coverage`), or judging the counts (`process_manager.rules`).
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,7 @@
-"""The asset `exported`: compiled releases as JSON Lines, by year."""
+"""The asset `exported`: compiled releases as JSON Lines, by year.
+
+Does not belong here: writing the files (`exporter.jsonl`), or what all steps share (`step`).
+"""
 
 from collections.abc import Iterator
 from typing import Any

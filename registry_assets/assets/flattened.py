@@ -1,4 +1,7 @@
-"""The asset `flattened`: tables, as CSV, Parquet and Excel."""
+"""The asset `flattened`: tables, as CSV, Parquet and Excel.
+
+Does not belong here: making the tables (`exporter.flatten`), or what all steps share (`step`).
+"""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,7 @@
-"""The asset `processed`: one compiled release for each contracting process."""
+"""The asset `processed`: one compiled release for each contracting process.
+
+Does not belong here: merging (`registry_resources.process`), or what all steps share (`step`).
+"""
 
 from collections.abc import Iterator
 from typing import Any

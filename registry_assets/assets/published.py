@@ -1,4 +1,8 @@
-"""The asset `published`: the version that readers see."""
+"""The asset `published`: the version that readers see.
+
+Does not belong here: whether a version may be published (`process_manager.publishing`), or moving the pointer
+(`exporter.publish`).
+"""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,7 @@
-"""`registry freeze` and `registry unfreeze`: stop scheduling a publication, and go on with it (CAT-15)."""
+"""`registry freeze` and `registry unfreeze`: stop scheduling a publication, and go on with it (CAT-15).
+
+Does not belong here: what being frozen keeps from happening (`process_manager.rules.out_of_date`).
+"""
 
 from __future__ import annotations
 

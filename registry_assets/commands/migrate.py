@@ -1,4 +1,7 @@
-"""`registry migrate`: creates the database, or brings it to this version's schema."""
+"""`registry migrate`: creates the database, or brings it to this version's schema.
+
+Does not belong here: the revisions themselves (`registry_resources.database.migrations`).
+"""
 
 from __future__ import annotations
 

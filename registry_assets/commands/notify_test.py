@@ -1,4 +1,7 @@
-"""`registry notify-test`: sends a test message by each way that is configured, and says what was answered."""
+"""`registry notify-test`: sends a test message by each way that is configured, and says what was answered.
+
+Does not belong here: the ways (`registry_resources.notify`), or what else is told by them.
+"""
 
 from __future__ import annotations
 
