@@ -17,7 +17,7 @@ from sqlalchemy.orm import defer, joinedload
 
 from exporter import files, publish, withdraw
 from exporter.util import Export
-from registry_assets.process_manager import exports, holding, job_store
+from registry_assets.process_manager import exports, holding, job_store, lease
 from registry_assets.process_manager.services import Services
 from registry_assets.process_manager.util import TaskManager, get_task_manager
 from registry_resources.collect.crawls import CrawlFolder
@@ -143,7 +143,7 @@ def remove_publication(services: Services, key: str, *, keep_exports: bool = Fal
             if left:
                 delete_job(services, job_id)
         withdraw.remove_folder(root, key)
-    _delete_row(services, key)
+    _delete_row(services, key, jobs)
 
 
 def _freeze(services: Services, key: str) -> tuple[list[int], int | None]:
@@ -169,9 +169,16 @@ def _freeze(services: Services, key: str) -> tuple[list[int], int | None]:
     return [job.id for job in jobs], collection.active_job_id
 
 
-def _delete_row(services: Services, key: str) -> None:
+def _delete_row(services: Services, key: str, jobs: list[int]) -> None:
+    """Delete the publication's row, unless somebody has begun another job meanwhile, whose files nobody would find."""
     with services.database.session() as session:
         collection = session.scalars(select(Collection).where(Collection.key == key)).one()
+        lease.lock_collection(session, collection.id)  # no other begins until this is done
+        if begun := next((job for job in collection.jobs if job.id not in jobs), None):
+            raise LockFileError(
+                f"{key}: job {begun.id} was begun meanwhile. Terminate its run, or wait until it ends, then remove "
+                f"the publication again."
+            )
         collection.active_job = None
         session.flush()
         for job in collection.jobs:

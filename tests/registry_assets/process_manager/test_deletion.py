@@ -141,6 +141,29 @@ def test_a_publication_with_a_running_job_is_not_removed_but_frozen(services: Se
         assert session.query(Collection).one().frozen
 
 
+def test_a_job_that_is_begun_while_its_publication_is_removed_is_not_lost(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleting files takes a while, and Dagit can start a frozen publication: its worker needs the row."""
+    make_job(services, active=True)
+    begun = []
+
+    def begin(*_: object) -> bool:
+        begun.append(make_job(services, result=None, stages=1))
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deletion.withdraw, "remove_folder", begin)
+        with pytest.raises(LockFileError, match=r"ruritania: job 2 was begun meanwhile. Terminate its run"):
+            deletion.remove_publication(services, "ruritania")
+    assert exists(services, begun[0].id)
+    assert begun[0].everything == [True] * 4
+    with services.database.session() as session:
+        session.get_one(Job, begun[0].id).complete(Job.Result.CANCELLED)
+    deletion.remove_publication(services, "ruritania")
+    assert begun[0].everything == [False] * 4
+
+
 @pytest.mark.parametrize(("what", "step"), [("job", 1), ("publication", 5)])
 def test_a_kill_anywhere_in_between_is_mended_by_a_plain_retry(tmp_path: Path, what: str, step: int) -> None:
     """I5: before every operation (or every fifth) on a file; the other job's version stays whole, or goes last."""

@@ -108,7 +108,9 @@ def test_executing_a_whole_run_again_after_it_collected_starts_a_new_job(
 
 @pytest.mark.parametrize("stage", [Task.Type.COLLECT, Task.Type.PROCESS, None])
 def test_a_retry_of_a_run_that_was_executed_again_as_a_whole_works_on_that_ones_job(
-    database: Database, collected_job: int, stage: Task.Type | None  # type: ignore[valid-type]
+    database: Database,
+    collected_job: int,
+    stage: Task.Type | None,  # type: ignore[valid-type]
 ) -> None:
     """All three have one root run: what its job published must not be made anew, nor published over a newer one."""
     succeed(database, collected_job)
