@@ -113,7 +113,7 @@ def tabulate(source: str, lines: int, folder: str) -> dict[str, Any]:
     finally:
         files.delete(mended)
         files.delete(work)
-    # flatterer gives no row to a release in which there is nothing, such as `{}` or `{"awards": []}`.
+    # As long as no release had a value for its main table, flatterer gives no row to any, such as `{}`.
     rows = found.get(tables.RAW_MAIN, {}).get("rows", 0)
     if empty := lines - rows - sum(count for name, count in counts.items() if name.startswith("skipped_")):
         counts["skipped_empty_releases"] = empty

@@ -73,6 +73,10 @@ def test_hostile_lines_pass_or_are_counted(hostile: Path, hostile_export: Export
     assert unreadable >= 2
     assert measured[""] + unreadable + found.counts["coverage_empty_releases"] == found.counts["releases"]
 
+    (archive,) = [entry for entry in found.files if entry.name == "full.csv.tar.gz"]
+    without_row = [n for name, n in found.stages["flatten"].counts.items() if name.startswith("skipped_")]
+    assert archive.tables["main"] + sum(without_row) == found.counts["releases"]
+
     assert verify.verify(target)[1] == []
     for stage in ("export", "coverage", "flatten"):
         assert stage in found.stages
