@@ -120,7 +120,7 @@ def _why_dead(
 ) -> str | None:
     """Say why a run's process is believed to be gone, or None if it isn't."""
     if job is None or job.worker is None:
-        pid, is_here = _process(instance, run)
+        pid, is_here = _process(instance, run, memory)
         silent = memory.unchanged(f"run {run.run_id}", run.status.value)
         if is_here or silent < PATIENCE.get(run.status, UNKNOWN_FOR):
             return None
@@ -143,8 +143,21 @@ def _why_dead(
     return f"Its {who} was killed: {hangs}"
 
 
-def _process(instance: DagsterInstance, run: DagsterRun) -> tuple[int | None, bool]:
-    """The id of the process that a run's log names, and whether that process is here, and is not a later one."""
+def _process(instance: DagsterInstance, run: DagsterRun, memory: Memory) -> tuple[int | None, bool]:
+    """The id of the process that a run's log names, and whether that process is here, and is not a later one.
+
+    Times tell that once. From then on it is known by its start in clock ticks, which no change of the clock moves.
+    """
+    pid, is_here = _process_by_time(instance, run)
+    if pid is not None and (who := worker.identity(pid))["started"] is not None:
+        name, look = f"process {run.run_id}", f"{who['boot']} {who['namespace']} {pid} {who['started']}"
+        is_here = is_here or memory.seen.get(name, ("", 0.0))[0] == look
+        if is_here:
+            memory.unchanged(name, look)
+    return pid, is_here
+
+
+def _process_by_time(instance: DagsterInstance, run: DagsterRun) -> tuple[int | None, bool]:
     events = instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)
     for event in events:
         data = event.dagster_event.engine_event_data.metadata if event.dagster_event else {}

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 import pytest
 from dagster import DagsterRunStatus as Status
+from dagster._core.events import EngineEventData
 
 from registry_assets import runs
 from registry_assets.process_manager import lease, worker
@@ -295,6 +297,25 @@ def test_a_run_that_died_before_its_first_step_is_ended(world: World, status: St
     assert world.look(after=seconds - 1) == []
     assert "no step of it has begun" in world.look(after=30)[0]
     assert world.status(run_id) == (Status.CANCELED if status == Status.CANCELING else Status.FAILURE)
+
+
+def test_a_process_is_known_again_after_the_clock_was_set(
+    world: World, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Linux says of when a process began follows the clock, and a long cleanup has no job that tells of it."""
+    run_id = world.run(Status.STARTED)
+    run = world.instance.get_run_by_id(run_id)
+    world.instance.report_engine_event("begun", run, EngineEventData(metadata={"pid": str(process.pid)}))
+    assert world.look(after=600) == []
+    began = psutil.Process(process.pid).create_time()
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil.Process, "create_time", lambda _: began + 60)
+        assert world.look(after=600) == []
+        process.kill()
+        process.wait()
+        (said,) = world.look(after=30)
+    assert f"Its process {process.pid} is not there" in said
+    assert world.status(run_id) == Status.FAILURE
 
 
 def test_a_job_whose_queued_run_was_cancelled_ends(world: World) -> None:
