@@ -130,7 +130,8 @@ def perform(
             with _holding(replace(services, lease=found.lease)) as holder:
                 job_id, reporter = found.job_id, registry.reporting.reporter(context.log)
                 if found.superseded:
-                    wipe_unfinished(found.superseded, services, reporter)
+                    with heartbeat(holder):  # deleting takes a while
+                        wipe_unfinished(found.superseded, services, reporter)
                 try:
                     if work:
                         # Broken off in the middle, the files would say one thing and the database another.

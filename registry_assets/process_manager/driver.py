@@ -211,8 +211,10 @@ def _cancel(manager: TaskManager | None, services: Services, reporter: Reporter)
     if manager is None:
         return
     try:
-        through_outages(lambda: _make_sure_of_the_lease(services))
-        manager.cancel()
+        # Deleting what is half done takes a while, in which this process is not to be taken for dead.
+        with heartbeat(services, manager.task.id):
+            through_outages(lambda: _make_sure_of_the_lease(services))
+            manager.cancel()
     except LeaseLostError:
         manager.abandon()
         raise

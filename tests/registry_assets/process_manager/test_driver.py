@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import time
 from typing import Any
 
 import pytest
 
-from registry_assets.process_manager import lease
+from registry_assets.process_manager import driver, lease
 from registry_assets.process_manager.driver import Pace, TaskFailedError, drive
 from registry_assets.process_manager.services import Services
 from registry_resources.database import Database, Job, Task, utcnow
 from registry_resources.exceptions import RecoverableError
+from registry_resources.process.backend import ProcessJob
 from tests.support.backends import COMPLETED, RUNNING, WAITING, Listener, ScriptedProcess, failed
 
 NO_WAIT = Pace(sleep=lambda _: None)
@@ -115,6 +117,31 @@ def test_an_interrupt_cancels_the_work_and_the_job(services: Services, collected
     assert process.calls[-2:] == ["cancel", "wipe"]
     ended = job(services.database, collected_job)
     assert (ended.result, ended.note) == (Job.Result.CANCELLED, "Cancelled during process")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_process_that_tidies_up_for_long_gives_signs_of_life(
+    services: Services, collected_job: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """Deleting millions of files takes longer than a worker may stand still before it is killed."""
+    monkeypatch.setattr(driver, "HEARTBEAT", 0.02)
+    seen = []
+
+    class Slow(ScriptedProcess):
+        def cancel(self, job: ProcessJob) -> None:
+            super().cancel(job)
+            time.sleep(0.1)  # lest the beats of the work itself count
+            before = process_task(services.database, collected_job).heartbeat
+            deadline = time.monotonic() + 20
+            while not seen and time.monotonic() < deadline:
+                if process_task(services.database, collected_job).heartbeat != before:
+                    seen.append("a sign of life")
+                time.sleep(0.02)
+
+    slow = dataclasses.replace(services, process=Slow(RUNNING, error()))  # type: ignore[arg-type]
+    with pytest.raises((KeyboardInterrupt, TaskFailedError)):
+        drive(process_task(services.database, collected_job).id, slow, Listener(), NO_WAIT)
+    assert seen
 
 
 def test_an_attempt_that_never_ended_is_taken_up_and_not_begun_anew(services: Services, collected_job: int) -> None:
