@@ -49,9 +49,9 @@ class Pruned:
 
     Attributes:
         runs: how many runs were deleted.
-        kept: how many old runs are kept, since something needs them.
+        kept: how many old runs are kept, since something needs them or they can't be deleted.
         bytes: the bytes that were freed on this machine; 0 for storage elsewhere.
-        problem: why SQLite's files could not be made smaller, or "".
+        problem: why SQLite's files could not be made smaller, or some runs not be deleted, or "".
     """
 
     runs: int
@@ -95,11 +95,19 @@ def prune(
     }
     keep = _relatives(runs, _latest(events, set(instance.get_dynamic_partitions(NAME))) | set(needed))
     unneeded = [run_id for run_id in old if run_id not in keep]
+    refused: dict[str, str] = {}
     for run_id in unneeded:
-        _delete(instance, events, runs, run_id)
-    problem = _shrink(instance) if unneeded else ""
+        try:
+            _delete(instance, events, runs, run_id)
+        except OSError as e:  # such as files of a run that root started: the others are forgotten all the same
+            refused[run_id] = f"{e.filename or ''}: {e.strerror or e}"
+    problems = [_shrink(instance)] if unneeded else []
+    if refused:
+        run_id, why = next(iter(refused.items()))
+        problems.append(f"runs that could not be forgotten: {len(refused):,}, such as {run_id} ({why})")
     freed = max(0, before - disk.freeable(_files(instance)))
-    return Pruned(len(unneeded), len(old) - len(unneeded), freed, problem)
+    forgotten = len(unneeded) - len(refused)
+    return Pruned(forgotten, len(old) - forgotten, freed, "; ".join(filter(None, problems)))
 
 
 def _storages(instance: DagsterInstance) -> tuple[SqlEventLogStorage, SqlRunStorage]:

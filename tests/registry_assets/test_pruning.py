@@ -210,6 +210,29 @@ def test_a_kill_in_between_is_mended_by_the_next_time(
     assert runs(instance) == {stays}
 
 
+def test_a_run_that_cant_be_deleted_keeps_no_other_from_being_forgotten(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when root started it, and what it printed is root's. It is told, and tried again the next time."""
+    stuck, old, new = (run(instance, "ruritania", "one", "two") for _ in range(3))
+    delete = instance.compute_log_manager.delete_logs
+
+    def refuse(prefix: list[str]) -> None:
+        if prefix == [stuck]:
+            raise PermissionError(13, "Permission denied", "/root/printed")
+        delete(prefix=prefix)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(instance.compute_log_manager, "delete_logs", refuse)
+        pruned = prune(instance, keep_days=30, now=later(31))
+    assert (pruned.runs, pruned.kept, runs(instance)) == (1, 2, {stuck, new})
+    said = f"runs that could not be forgotten: 1, such as {stuck} (/root/printed: Permission denied)"
+    assert pruned.summary.endswith(said)
+    assert prune(instance, keep_days=30, now=later(31)).runs == 1
+    assert old not in runs(instance)
+    assert runs(instance) == {new}
+
+
 def test_sqlite_gives_the_space_back(instance_folder: Path) -> None:
     """SQLite's files don't shrink by themselves."""
     with dg.instance_for_test(temp_dir=str(instance_folder)) as instance:
