@@ -10,6 +10,7 @@ command needs it, so that `registry --help` is quick.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -72,6 +73,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line, and end the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where it takes ASCII only, titles are not worth failing for
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:

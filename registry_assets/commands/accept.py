@@ -6,7 +6,6 @@ Does not belong here: what an acceptance is (`process_manager.publishing`), or h
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -55,7 +54,7 @@ def accept(key: str, job: int, *, reason: str, by: str | None, no_publish: bool,
     with Display(key, as_json=as_json) as display:
         outcome = execute(key, select, display)
     if as_json:
-        click.echo(json.dumps({**outcome, "job": job, "accepted_by": name}, ensure_ascii=False))
+        print_json({**outcome, "job": job, "accepted_by": name}, indent=None)
     else:
         display.conclude(outcome)
     sys.exit(0 if outcome["success"] else INTERRUPTED if outcome["cancelled"] else 1)

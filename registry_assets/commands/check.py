@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from registry_assets.commands.common import console, json_option, print_json, shown, table
+from registry_assets.commands.common import json_option, print_json, print_table, shown, table
 from registry_resources.exceptions import ConfigurationError, UnexpectedError
 from registry_resources.redaction import redact
 
@@ -48,7 +48,7 @@ def check(*, as_json: bool) -> None:
         view = table("Check", "Status", "Detail")
         for outcome in outcomes:
             view.add_row(*(shown(text) for text in outcome))
-        console().print(view)
+        print_table(view)
     if any(outcome.status == "failed" for outcome in outcomes):
         sys.exit(1)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from registry_assets.commands.common import console, find, json_option, print_json, shown, table
+from registry_assets.commands.common import find, json_option, print_json, print_table, shown, table
 from registry_assets.commands.services import open_services
 
 if TYPE_CHECKING:
@@ -60,5 +60,5 @@ def _print(report: Report) -> None:
             shown(why),
         )
     if report.actions:
-        console().print(view)
+        print_table(view)
     click.echo(f"{report.summary[0].upper()}{report.summary[1:]}.", err=True)

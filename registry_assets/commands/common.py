@@ -9,7 +9,7 @@ import datetime
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +20,19 @@ from registry_resources.redaction import redact
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from sqlalchemy.orm import Session
 
     from registry_resources.database import Collection, Database
 
 PIPED_WIDTH = 500
 """How wide tables may be, in characters, where there is no terminal: nothing is cut that a program might look for."""
+
+WORD = 20
+"""Up to how many characters a word is not broken in a table, if the terminal has room for that."""
+
+GAP = 3
+"""How far columns of a table are apart, in characters."""
 
 # Publishers' texts must not steer a terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -110,17 +116,64 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """Give a table with headings."""
+    """Give a table with headings, whose values go on in the next line where the terminal is narrow."""
     from rich.box import SIMPLE  # noqa: PLC0415 - not before it is needed
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    return Table(*columns, title=Text(title) if title else None, title_justify="left", box=SIMPLE, pad_edge=False)
+    view = Table(title=Text(title) if title else None, title_justify="left", box=SIMPLE, pad_edge=False)
+    for number, column in enumerate(columns):
+        view.add_column(column, overflow="fold", no_wrap=number == 0)
+    return view
 
 
-def print_json(value: Any) -> None:
-    """Print JSON, without secrets."""
-    click.echo(json.dumps(_redacted(value), ensure_ascii=False, indent=2, default=_json))
+def print_table(view: Table, optional: Sequence[str] = ()) -> None:
+    """Print a table. No value is cut, since it may be copied; and only what is long is broken within a word.
+
+    Args:
+        view: the table.
+        optional: columns that are left out, the first one first, if the terminal is too narrow for all.
+    """
+    from rich.measure import Measurement  # noqa: PLC0415 - not before it is needed
+
+    out = console()
+
+    def widths(column: Column) -> tuple[int, int]:
+        """How wide a column has to be for its longest word, and for all."""
+        cells = [Measurement.get(out, out.options, cell) for cell in (column.header, *column.cells)]
+        return min(WORD, max(cell.minimum for cell in cells)), max(cell.maximum for cell in cells)
+
+    def room() -> int:
+        # There is a gap less than there are columns; and a space at each side.
+        return out.width - (sum(widths(column)[0] + GAP for column in view.columns) - GAP + 2)
+
+    for name in optional:
+        if room() < 0:
+            view = _without(view, name)
+    if (left := room()) >= 0:  # else nothing but breaking words helps
+        wanting = sorted(view.columns, key=lambda column: widths(column)[1] - widths(column)[0])
+        for number, column in enumerate(wanting):
+            narrowest, widest = widths(column)
+            more = min(widest - narrowest, left // (len(wanting) - number))
+            column.width = narrowest + more
+            left -= more
+    out.print(view)
+
+
+def _without(view: Table, header: str) -> Table:
+    """A table without one of its columns: those of a table know their places, so it is made anew."""
+    kept = [column for column in view.columns if column.header != header]
+    fewer = table(*(str(column.header) for column in kept))
+    fewer.title = view.title
+    for cells in zip(*(column.cells for column in kept), strict=True):
+        fewer.add_row(*cells)
+    return fewer
+
+
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """Print JSON, without secrets. Where the output takes ASCII only, with escapes for all else."""
+    ascii_only = "utf" not in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    click.echo(json.dumps(_redacted(value), ensure_ascii=ascii_only, indent=indent, default=_json))
 
 
 def _json(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_assets.commands.common import console, find, json_option, open_database, print_json, shown, table
+from registry_assets.commands.common import find, json_option, open_database, print_json, print_table, shown, table
 
 if TYPE_CHECKING:
     from registry_assets.process_manager.planning import Standing
@@ -90,7 +90,7 @@ def _show(standings: list[Standing], planned: Any) -> None:
             standing.verdict.reason,
             f"job {row['planned_job']}" if row["planned_job"] else "",
         )
-    console().print(view)
+    print_table(view, ("Last began",))
     for standing in standings:
         if standing.verdict.overdue:
             click.echo(f"Warning: {standing.key}: {standing.verdict.reason}. See its run in Dagit.", err=True)

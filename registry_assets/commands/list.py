@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_assets.commands.common import console, json_option, open_database, print_json, shown, table
+from registry_assets.commands.common import json_option, open_database, print_json, print_table, shown, table
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -40,7 +40,7 @@ def list_(*, as_json: bool) -> None:
             shown(row["last_retrieved"]),
             f"#{latest['id']} {_outcome(latest)}" if latest else "",
         )
-    console().print(view)
+    print_table(view, ("Country", "Title", "Public", "Last retrieved"))
 
 
 def _outcome(job: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ takes seconds that other commands need not spend.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_assets.commands.common import find, open_database
+from registry_assets.commands.common import find, open_database, print_json
 from registry_resources.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def run(key: str, select: str | None, as_json: bool) -> None:
     with Display(key, as_json=as_json) as display:
         outcome = execute(key, select, display)
     if as_json:
-        click.echo(json.dumps(outcome, ensure_ascii=False))
+        print_json(outcome, indent=None)
     else:
         display.conclude(outcome)
     sys.exit(0 if outcome["success"] else INTERRUPTED if outcome["cancelled"] else 1)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_assets.commands.common import console, find, json_option, open_database, print_json, shown, table
+from registry_assets.commands.common import (
+    console,
+    find,
+    json_option,
+    open_database,
+    print_json,
+    print_table,
+    shown,
+    table,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -110,12 +119,11 @@ def _task(session: Session, task: Task) -> dict[str, Any]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    out = console()
     fields = table("Field", "Value", title=f"Publication {found['key']}")
     for name, value in found.items():
         if name not in {"jobs", "jobs_total"} and value not in (None, "", {}):
             fields.add_row(name, shown(value))
-    out.print(fields)
+    print_table(fields)
     hidden = found["jobs_total"] - len(found["jobs"])
     for job in found["jobs"]:
         _print_job(found["key"], job)
@@ -138,8 +146,8 @@ def _print_job(key: str, job: dict[str, Any]) -> None:
             str(task["attempts"]),
             shown(task["note"]),
         )
+    print_table(tasks, ("End", "Attempts"))
     out = console()
-    out.print(tasks)
     if job["accepted_at"]:
         who, when = shown(job["accepted_by"]), f"{job['accepted_at']:%Y-%m-%d %H:%M} UTC"
         out.print(f"  blocked ({shown(job['blocked'])})")
