@@ -5,6 +5,7 @@ Does not belong here: what the file may hold, or how it is compared (`registry_r
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,7 +149,8 @@ def export_catalogue(file: Path) -> None:
             stream.write(text)
         partial.replace(file)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing may be made, nothing may be removed
+            partial.unlink()
         raise ConfigurationError(
             f"{file} can't be written: {error.strerror}. Give the path of a file in a folder that you can write to."
         ) from error

@@ -232,6 +232,8 @@ def test_the_exported_catalogue_synchronised_changes_nothing(run, synced: Databa
     assert run("sync", "out.yaml").stdout == "0 added, 0 changed, 3 unchanged.\n"
     with pytest.raises(ConfigurationError, match=r"none/out\.yaml can't be written: .*\. Give the path"):
         run("export-catalogue", "none/out.yaml")
+    with pytest.raises(ConfigurationError, match="can't be written: Not a directory"):
+        run("export-catalogue", "out.yaml/out.yaml")
     assert {path.name for path in Path().iterdir()} == {"catalogue.yaml", "home", "out.yaml"}
 
 
