@@ -93,7 +93,8 @@ class Settings:
             (`KINGFISHER_COLLECT_DIR`), or None for the registry's own generic spiders.
         dagster_url: where Dagit is reached, for links to runs (`DAGSTER_URL`).
         xlsx_max_bytes: JSON above which no Excel file is tried, in bytes (`EXPORTER_XLSX_MAX_BYTES`).
-        workers: processes a stage may use (`REGISTRY_WORKERS`, default the number of processors).
+        workers: processes a stage may use (`REGISTRY_WORKERS`, default 2 or, with one processor, 1: memory
+            was measured so).
         task_deadline: how long one task may take, in seconds (`REGISTRY_TASK_DEADLINE`, default 7 days).
         task_deadlines: the same for one kind of task (`REGISTRY_COLLECT_DEADLINE`, `REGISTRY_PROCESS_DEADLINE`,
             `REGISTRY_EXPORTER_DEADLINE`, `REGISTRY_COVERAGE_DEADLINE`, `REGISTRY_FLATTENER_DEADLINE`), where set.
@@ -174,7 +175,7 @@ class Settings:
             collect_dir=collect_dir,
             dagster_url=(env.get("DAGSTER_URL") or cls.dagster_url).rstrip("/"),
             xlsx_max_bytes=_number(env, "EXPORTER_XLSX_MAX_BYTES", cls.xlsx_max_bytes, minimum=0),
-            workers=_number(env, "REGISTRY_WORKERS", os.cpu_count() or 1, minimum=1),
+            workers=_number(env, "REGISTRY_WORKERS", min(2, os.cpu_count() or 1), minimum=1),
             task_deadline=float(_number(env, "REGISTRY_TASK_DEADLINE", int(cls.task_deadline), minimum=1)),
             log_level=_log_level(env),
             task_deadlines={
