@@ -108,7 +108,10 @@ def execute(key: str, select: str | None, display: Any) -> dict[str, Any]:
             except KeyboardInterrupt:  # Ctrl-C once more, after Dagster had ended the run because of the first one
                 interrupted = True
             with uninterrupted():
-                return {"publication": key, **_outcome(instance, run_id, interrupted=interrupted)}
+                outcome = {"publication": key, **_outcome(instance, run_id, interrupted=interrupted)}
+                if outcome["success"]:
+                    display.succeeded()
+                return outcome
     finally:
         database.dispose()
 

@@ -60,6 +60,11 @@ class Display:
         self._begun.setdefault(progress.task, now)
         self._latest[progress.task] = progress
 
+    def succeeded(self) -> None:
+        """The run has succeeded: so has the task that it was at last."""
+        for task in self._latest:
+            self._ended.setdefault(task, time.monotonic())
+
     def info(self, message: str) -> None:
         """Something worth a line in the log happened. On a terminal, the table shows it."""
         if not self._live and not self._quiet:
