@@ -29,7 +29,7 @@ from tests.support.kingfisher import release
 from tests.support.registry import TestRegistry, read_jsonl
 from tests.support.services import add, assert_nothing_is_left, clean_up, services_of, used_by_a_registry
 
-QUICK = Patience(look=0.2, open=2, unknown_format=1, invalid_json=1.5, other=60)
+QUICK = Patience(look=0.5, open=10, unknown_format=2, invalid_json=8, other=600)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Spiders that request nothing, and one that does."""
+"""Spiders that need no network, and one that does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import scrapy
+
+
+def request(number: int) -> scrapy.Request:
+    """A request that needs no network. An item straight out of `start` may keep an interrupted Scrapy from ending."""
+    return scrapy.Request(f"data:,{number}", cb_kwargs={"number": number}, priority=-number, dont_filter=True)
 
 
 class Acme(scrapy.Spider):
@@ -20,14 +25,17 @@ class Acme(scrapy.Spider):
     async def start(self) -> AsyncIterator[Any]:
         for number in range(int(self.items)):
             await asyncio.sleep(float(self.pause))
-            yield {
-                "file_name": f"{number}.json",
-                "url": f"https://acme.example/{number}",
-                "data_type": "release_package",
-                "releases": [
-                    {"ocid": f"ocds-213czf-{number:03}", "id": "1", "date": f"{2020 + number % 3}-01-02T03:04:05Z"}
-                ],
-            }
+            yield request(number)
+
+    def parse(self, response: Any, number: int) -> Any:
+        yield {
+            "file_name": f"{number}.json",
+            "url": f"https://acme.example/{number}",
+            "data_type": "release_package",
+            "releases": [
+                {"ocid": f"ocds-213czf-{number:03}", "id": "1", "date": f"{2020 + number % 3}-01-02T03:04:05Z"}
+            ],
+        }
 
 
 class Texts(scrapy.Spider):
@@ -37,13 +45,16 @@ class Texts(scrapy.Spider):
     texts = "[]"
 
     async def start(self) -> AsyncIterator[Any]:
-        for number, text in enumerate(json.loads(self.texts)):
-            yield {
-                "file_name": f"{number}.json",
-                "url": f"https://acme.example/{number}",
-                "data_type": "release_package",
-                "text": text,
-            }
+        for number in range(len(json.loads(self.texts))):
+            yield request(number)
+
+    def parse(self, response: Any, number: int) -> Any:
+        yield {
+            "file_name": f"{number}.json",
+            "url": f"https://acme.example/{number}",
+            "data_type": "release_package",
+            "text": json.loads(self.texts)[number],
+        }
 
 
 class Fetching(scrapy.Spider):
