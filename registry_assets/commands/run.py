@@ -142,9 +142,8 @@ def _outcome(instance: DagsterInstance, run_id: str, *, interrupted: bool) -> di
     events = [entry.dagster_event for entry in instance.all_logs(run_id, of_type=told) if entry.dagster_event]
     failures = [event.step_failure_data for event in events if event.is_step_failure]
     interrupted |= any(map(_is_interrupt, failures)) or any(
-        event.job_failure_data.failure_reason == RunFailureReason.UNEXPECTED_TERMINATION
+        getattr(event.event_specific_data, "failure_reason", None) == RunFailureReason.UNEXPECTED_TERMINATION
         for event in events
-        if event.is_job_failure
     )
     cancelled = interrupted and run.status != DagsterRunStatus.SUCCESS
     if cancelled and run.status != DagsterRunStatus.CANCELED:

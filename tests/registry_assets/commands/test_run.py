@@ -92,6 +92,24 @@ def test_a_queued_run_whose_job_another_run_took_ends_as_cancelled(registry: Tes
     assert len(registry.jobs("ruritania")) == 1
 
 
+def test_ctrl_c_once_more_after_dagster_took_the_run_for_failed_cancels_it(
+    run: Callable[..., Result], registry: TestRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between Dagster's last word and ours there is a moment: the second Ctrl-C may come then."""
+
+    def interrupted(job: dg.JobDefinition, *, run_id: str, instance: dg.DagsterInstance, **_: object) -> None:
+        begun = instance.create_run_for_job(job, run_id=run_id, status=dg.DagsterRunStatus.STARTED)
+        instance.report_run_failed(begun, "Execution was interrupted unexpectedly.")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dg.JobDefinition, "execute_in_process", interrupted)
+    result = run("ruritania", "--json")
+    assert result.exit_code == 130
+    assert json.loads(result.stdout)["cancelled"]
+    (recorded,) = registry.instance.get_runs()
+    assert recorded.status == dg.DagsterRunStatus.CANCELED
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_ctrl_c_twice_cancels_the_run_as_it_does_the_job(tmp_path: Path, *, late: bool) -> None:
     """DEF-06: whether the second one comes at once, or when the first one has ended the job."""
