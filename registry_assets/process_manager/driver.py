@@ -96,6 +96,7 @@ def drive(task_id: int, services: Services, reporter: Reporter, pace: Pace | Non
             reporter.warning(f"Cancelling {task.type} of job {task.job.id}")
             _cancel(manager, services, reporter)
             _record_end(services, task, Job.Result.CANCELLED, "Cancelled", f"Cancelled during {task.type}")
+            _leave_nothing(task.job.id, services, reporter)
         raise
     if reason:
         _record_failure(services, task, reason)
@@ -222,20 +223,54 @@ def _cancel(manager: TaskManager | None, services: Services, reporter: Reporter)
         reporter.warning(f"Could not tidy up after {manager.task.type}: {redact(str(e))}")
 
 
-def wipe_unfinished(job_id: int, services: Services, reporter: Reporter) -> None:
-    """Delete the temporary data of a job that was given up, ending whatever of it still goes on, such as its crawl."""
+def _leave_nothing(job_id: int, services: Services, reporter: Reporter) -> None:
+    """Delete what a cancelled job has made (ASK-02), unless it is preserved, or had been published before.
+
+    Of a job that failed it stays for a while, as somebody may go on with it. What can't be deleted now, cleaning up
+    deletes later.
+    """
+
+    def is_over() -> bool:
+        with services.database.session(read_only=True) as session:
+            job = session.get_one(Job, job_id)
+            return job.result == Job.Result.CANCELLED and not job.keep_all_data
+
+    def archive(session: Session) -> None:
+        session.get_one(Job, job_id).archived = True
+
+    if through_outages(is_over):
+        with heartbeat(services):
+            if wipe_unfinished(job_id, services, reporter, final_output=True):
+                _record(services, archive)
+
+
+def wipe_unfinished(job_id: int, services: Services, reporter: Reporter, *, final_output: bool = False) -> bool:
+    """Delete the temporary data of a job that was given up, ending whatever of it still goes on, such as its crawl.
+
+    Args:
+        job_id: the job.
+        services: what its tasks work with.
+        reporter: who is told what can't be deleted.
+        final_output: whether to delete its unpublished exports, too.
+
+    Returns:
+        Whether everything could be deleted.
+    """
 
     def load() -> list[Task]:
         with services.database.session(read_only=True) as session:
             return [job_store.load_task(session, task.id) for task in session.get_one(Job, job_id).tasks]
 
+    done = True
     for task in through_outages(load):
         manager = get_task_manager(task, services)
-        if not manager.final_output:
+        if final_output or not manager.final_output:
             try:
                 manager.wipe()
             except Exception as e:  # noqa: BLE001 (what can't be deleted now must not keep the new job from starting)
+                done = False
                 reporter.warning(f"Could not delete what {task.type} of job {job_id} left: {redact(str(e))}")
+    return done
 
 
 @contextlib.contextmanager

@@ -150,7 +150,8 @@ def test_ctrl_c_twice_cancels_the_run_as_it_does_the_job(tmp_path: Path, *, late
                 output, errors = process.communicate(timeout=120)
             finally:
                 process.kill()
-    assert process.returncode == 130, errors
+    # While Python itself ends, after all is done, a signal kills it: a shell says 130 of that too.
+    assert process.returncode in {130, -signal.SIGINT}, errors
     with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as instance:
         (run,) = instance.get_runs()
     assert run.status == dg.DagsterRunStatus.CANCELED, errors

@@ -114,7 +114,7 @@ def test_an_interrupt_cancels_the_work_and_the_job(services: Services, collected
             Listener(),
             NO_WAIT,
         )
-    assert process.calls[-2:] == ["cancel", "wipe"]
+    assert process.calls[-3:] == ["cancel", "wipe", "wipe"]
     ended = job(services.database, collected_job)
     assert (ended.result, ended.note) == (Job.Result.CANCELLED, "Cancelled during process")
 
