@@ -133,6 +133,10 @@ class Settings:
             return self.task_deadlines[task_type], _deadline_name(task_type)
         return self.task_deadline, "REGISTRY_TASK_DEADLINE"
 
+    def run_url(self, run_id: str | None) -> str:
+        """Give the page of a run in Dagit, or "" of a job that has no run yet."""
+        return f"{self.dagster_url}/runs/{run_id}" if run_id else ""
+
     @property
     def crawls_dir(self) -> Path:
         """Where the local backend keeps each crawl's state and log."""

@@ -52,8 +52,13 @@ JOB_FIELDS = (
 @json_option
 def show(key: str, *, jobs: int, as_json: bool) -> None:
     """Show everything about the publication KEY: its fields, and its latest jobs with their tasks and notes."""
+    from registry_resources.settings import Settings  # noqa: PLC0415 - not before it is needed
+
     with open_database() as database, database.session(read_only=True) as session:
         found = publication(session, find(session, key), jobs)
+    settings = Settings.from_env()
+    for job in found["jobs"]:
+        job["run_url"] = settings.run_url(job["run_id"])
     if as_json:
         print_json(found)
     else:
@@ -148,6 +153,8 @@ def _print_job(key: str, job: dict[str, Any]) -> None:
         )
     print_table(tasks, ("End", "Attempts"))
     out = console()
+    if job["run_url"]:
+        out.print(f"  run: {shown(job['run_url'])}", soft_wrap=True)
     if job["accepted_at"]:
         who, when = shown(job["accepted_by"]), f"{job['accepted_at']:%Y-%m-%d %H:%M} UTC"
         out.print(f"  blocked ({shown(job['blocked'])})")

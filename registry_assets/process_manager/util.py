@@ -76,8 +76,8 @@ class TaskManager(ABC):
 
     @property
     def job_url(self) -> str:
-        """The page of the job's run in Dagit."""
-        return f"{self.services.settings.dagster_url}/runs/{self.job.run_id or ''}"
+        """The page of the job's run in Dagit, or "" if it has none yet."""
+        return self.services.settings.run_url(self.job.run_id)
 
     @abstractmethod
     def run(self) -> None:

@@ -169,6 +169,7 @@ def test_a_publication_is_shown_with_its_jobs_tasks_and_notes(run, synced: Datab
     job_id = add_job(synced, notes=23, note="evil \x1b[2J \u202e https://u:canary@example.com")
     text = run("show", "ruritania").stdout
     assert f"Job {job_id} succeeded" in text
+    assert "  run: http://127.0.0.1:3000/runs/r1\n" in text
     assert "collect: … and 3 more notes" in text
     assert "evil \ufffd[2J \ufffd https://u:***@example.com" in text
     shown = json.loads(run("show", "ruritania", "--json").stdout)
