@@ -26,8 +26,8 @@ demo: install ## Publish four invented publications, from their sources to downl
 dev: install ## Open Dagit on http://127.0.0.1:3000 with the demo's publications (DEV='--port 3001' elsewhere)
 	$(BIN)/python -m examples.serve $(REGISTRY_HOME)/demo/sources -- $(BIN)/python -m registry_assets.cli dev $(DEV)
 
-test: install ## Run the tests, those of two files at once
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+test: install ## Run the tests, those of three files at once
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 lint: install ## Check style and types
 	$(BIN)/ruff check .
