@@ -22,7 +22,7 @@ from registry_assets.process_manager.outage import through_outages
 from registry_assets.process_manager.progress import Reporter, ThrottledLog
 from registry_assets.process_manager.services import Services
 from registry_assets.process_manager.util import TaskManager, get_task_manager
-from registry_resources.database import Job, Task, utcnow
+from registry_resources.database import JOB_TASKS_PLAN, Job, Task, utcnow
 from registry_resources.database.choices import JobResult
 from registry_resources.exceptions import RecoverableError
 from registry_resources.redaction import redact
@@ -96,7 +96,8 @@ def drive(task_id: int, services: Services, reporter: Reporter, pace: Pace | Non
             reporter.warning(f"Cancelling {task.type} of job {task.job.id}")
             _cancel(manager, services, reporter)
             _record_end(services, task, Job.Result.CANCELLED, "Cancelled", f"Cancelled during {task.type}")
-            _leave_nothing(task.job.id, services, reporter)
+            if task.type != JOB_TASKS_PLAN[0]:  # whose own end that is, and whose crawl may tell later what it made
+                _leave_nothing(task.job.id, services, reporter)
         raise
     if reason:
         _record_failure(services, task, reason)

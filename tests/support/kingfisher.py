@@ -73,7 +73,7 @@ class Kingfisher:
     def make(self, **changes: Any) -> Backend:
         """A backend with other arguments."""
         defaults = {
-            "timeouts": Timeouts(connect=2, read=0.4, metadata=0.4),
+            "timeouts": Timeouts(connect=2, read=2, metadata=2),
             "patience": Patience(),
             "clock": self.clock,
             "sleep": self.clock.sleep,

@@ -58,7 +58,7 @@ def settings_for(folder: Path, url: str) -> Settings:
 def make(settings: Settings, **limits: float) -> ScrapydBackend:
     """A backend, as another process would make one anew."""
     assert settings.kingfisher
-    client = ScrapydClient(settings.kingfisher.scrapyd_url, "kingfisher", timeout=0.4, schedule_timeout=0.6)
+    client = ScrapydClient(settings.kingfisher.scrapyd_url, "kingfisher", timeout=2, schedule_timeout=2)
     return ScrapydBackend(settings, client=client, limits=dataclasses.replace(QUICK, **limits))
 
 

@@ -130,8 +130,8 @@ SCENARIOS: dict[str, tuple[Callable[[ScriptedScrapyd], None], str, str]] = {
     "502 of a proxy": (faulty("status.json", Fault(LOGIN, 502)), "retry", "answers 502"),
     "503 to the log": (faulty("log", Fault(status=503)), "retry", "answers 503"),
     "429": (faulty("status.json", Fault(status=429)), "retry", "answers 429"),
-    "never answering": (faulty("status.json", Fault(hang=True)), "retry", "doesn't answer within 0.4 seconds"),
-    "log never answering": (faulty("log", Fault(hang=True)), "retry", "doesn't answer within 0.4 seconds"),
+    "never answering": (faulty("status.json", Fault(hang=True)), "retry", "doesn't answer within 2 seconds"),
+    "log never answering": (faulty("log", Fault(hang=True)), "retry", "doesn't answer within 2 seconds"),
     "breaking off before the answer": (faulty("status.json", Fault(reset=True)), "retry", "broke off"),
     "half a body": (
         faulty("status.json", Fault({"currstate": "running", "status": "ok"}, cut=9)),
