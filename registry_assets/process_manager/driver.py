@@ -225,16 +225,16 @@ def _cancel(manager: TaskManager | None, services: Services, reporter: Reporter)
 
 
 def _leave_nothing(job_id: int, services: Services, reporter: Reporter) -> None:
-    """Delete what a cancelled job has made (ASK-02), unless it is preserved, or had been published before.
+    """Delete what a cancelled job has made (ASK-02), unless it is preserved, was blocked, or had been published.
 
-    Of a job that failed it stays for a while, as somebody may go on with it. What can't be deleted now, cleaning up
-    deletes later.
+    A blocked version is kept for somebody to judge, also if doing one of its stages again was cancelled. Of a job that
+    failed it stays for a while, as somebody may go on with it. What can't be deleted now, cleaning up deletes later.
     """
 
     def is_over() -> bool:
         with services.database.session(read_only=True) as session:
             job = session.get_one(Job, job_id)
-            return job.result == Job.Result.CANCELLED and not job.keep_all_data
+            return job.result == Job.Result.CANCELLED and not job.keep_all_data and not job.blocked
 
     def archive(session: Session) -> None:
         session.get_one(Job, job_id).archived = True

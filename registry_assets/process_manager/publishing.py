@@ -96,7 +96,8 @@ def publish_job(services: Services, job_id: int) -> Published:
         through_outages(lambda: end(lambda session: block(session, job_id, found)))
         raise
     except Exception as e:
-        said = _said(services, job_id, e)
+        cause = e
+        said = through_outages(lambda: _said(services, job_id, cause))
         reason = f"publishing: {said}"
         through_outages(lambda: end(lambda session: job_store.end_job(session, job_id, Job.Result.FAILED, reason)))
         if said != str(e):

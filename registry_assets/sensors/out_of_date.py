@@ -23,7 +23,6 @@ from registry_resources.database import Database, utcnow
 JOB_TAG = "registry/job"
 """The tag of a run that says for which planned job it was asked."""
 
-
 REQUESTS_PER_TICK = 10
 """How many runs one tick asks for. Dagster makes them one after the other, in 0.2 (PostgreSQL) to 2.4 s (SQLite, on a
 busy machine) each, and other sensors wait meanwhile; the tick itself takes under 1 s with 5,000 publications."""

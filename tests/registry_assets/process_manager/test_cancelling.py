@@ -48,13 +48,15 @@ def test_a_cancelled_job_leaves_nothing_wherever_it_was(services: Services, monk
     assert [made.files.exists(), made.compiled.exists(), made.export.exists()] == [False] * 3
 
 
-def test_a_cancelled_job_whose_data_are_preserved_keeps_them(
-    services: Services, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("why", [{"keep_all_data": True}, {"blocked": "It lost half."}])
+def test_a_cancelled_job_whose_data_somebody_wants_to_look_at_keeps_them(
+    services: Services, monkeypatch: pytest.MonkeyPatch, why: dict[str, Any]
 ) -> None:
-    """RET-06: whoever asked for that wants to look at them."""
+    """RET-06, ASK-03: they are preserved, or its version was blocked before and waits for a judgement."""
     made = make_job(services, result=None, stages=3)
     with services.database.session() as session:
-        session.get_one(Job, made.id).keep_all_data = True
+        for name, value in why.items():
+            setattr(session.get_one(Job, made.id), name, value)
     ended = cancel_coverage(services, made, monkeypatch)
     assert (ended.result, ended.archived) == (Job.Result.CANCELLED, False)
     assert made.everything == [True] * 4
