@@ -363,26 +363,6 @@ def test_a_file_that_is_no_database_is_one_line(home: Path):
     )
 
 
-def test_starting_imports_nothing_heavy():
-    """`registry --help` is quick: no Dagster, Arrow, Scrapy or SQLAlchemy, though commands are listed."""
-    code = (
-        "import sys; from registry_assets.cli import cli; cli.main(['--help'], standalone_mode=False); "
-        "print([name for name in ('dagster', 'pyarrow', 'scrapy', 'sqlalchemy', 'alembic') if name in sys.modules])"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines()[-1] == "[]"
-    for name in module.COMMANDS:
-        assert f"  {name} " in result.stdout
-
-
-def test_every_command_exists():
-    """And says what it does."""
-    for name in module.COMMANDS:
-        command = cli.get_command(None, name)  # type: ignore[arg-type]
-        assert command is not None
-        assert command.help
-
-
 def test_partitions_follow_the_catalogue_where_there_is_dagster(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What was added is told."""
     (tmp_path / "dagster").mkdir()
